@@ -1,0 +1,33 @@
+# make demo   install, fetch the model, run two iterations of DNO, say where the report is
+# make test   install if need be, run the test suite
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-all lint clean
+
+# --no-deps wheels of the constraints decide every version; the project itself is editable
+$(VENV)/.installed: pyproject.toml constraints/cpu.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints/cpu.txt setuptools
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints/cpu.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/harness models pull smollm2-135m
+	$(BIN)/harness run --method dno --iters 2 --out runs/demo
+	@echo "The report is at $(CURDIR)/runs/demo/report/index.html"
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info

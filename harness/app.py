@@ -1,0 +1,204 @@
+"""What the commands do: the loop wired to folders, boards and reports. `cli.py` only parses."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import loop
+from harness.config import RunConfig
+from harness.errors import HarnessError
+from harness.experiment import Experiment, prepare, resolve_config
+from harness.plan import PlannedStage, planned
+from harness.progress import Reporter
+from harness.records import IterationRecord, RunRecord
+from harness.runs import RunFolder, read_run, shown_outputs
+from harness.stages.common import Context
+from harness.store import Artifact, Stage
+from harness.types import WinRate
+
+if TYPE_CHECKING:
+    from leaderboards.board import BoardRow
+
+LEADERBOARD, REPORT = "leaderboard.jsonl", "report"
+SHOWN_PROMPTS = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """One `harness run` or `plan`, as it was typed."""
+
+    method: str
+    preset: str
+    options: dict[str, Any]
+    config_file: Path | None
+    sets: tuple[str, ...]
+    out: Path | None
+    fork: Path | None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives; `runs/METHOD-PRESET` by default."""
+        if self.fork is not None:
+            return self.fork
+        name = Path(self.method.rpartition(":")[0]).stem if ":" in self.method else self.method
+        return self.out or Path("runs") / f"{name}-{self.preset}"
+
+    @property
+    def forked_from(self) -> Path | None:
+        if self.fork is None:
+            return None
+        name = Path(self.method.rpartition(":")[0]).stem if ":" in self.method else self.method
+        return self.out or Path("runs") / f"{name}-{self.preset}"
+
+
+def open_run(request: Request, reporter: Reporter, pull: bool) -> tuple[RunFolder, Context]:
+    """Check everything about a request; nothing runs yet and nothing is written."""
+    folder = RunFolder.at(request.folder, request.forked_from)
+    config, plugin, method = resolve_config(
+        request.method, request.options, request.preset, request.config_file, request.sets
+    )
+    config = _continued(config, folder.earlier_config())
+    experiment = prepare(config, plugin, method, reporter.say, pull)
+    folder.check(experiment.config)
+    return folder, Context(experiment, reporter)
+
+
+def _continued(config: RunConfig, earlier: RunConfig | None) -> RunConfig:
+    """An existing run never shrinks, and its prompts stay cut as they were."""
+    if earlier is None:
+        return config
+    data = config.data
+    if data.per_iteration is None and not data.reuse:
+        data = data.model_copy(update={"per_iteration": earlier.data.per_iteration})
+    iterations = max(config.iterations, earlier.iterations)
+    return config.model_copy(update={"iterations": iterations, "data": data})
+
+
+def run(request: Request, reporter: Reporter) -> RunRecord:
+    """Run or resume; returns what the folder then says. Board and report are written as it goes."""
+    with disk_errors(request.folder):
+        folder, context = open_run(request, reporter, pull=True)
+        with folder.lock():
+            folder.begin(context.experiment.config, _facts(context.experiment))
+            return _run(folder, context, reporter)
+
+
+def _run(folder: RunFolder, context: Context, reporter: Reporter) -> RunRecord:
+    experiment = context.experiment
+    config = experiment.config
+    reporter.say(
+        f"{experiment.method.name} on {config.model}, {config.iterations} iterations, judge "
+        f"{experiment.eval_judge.identity}, benchmark {experiment.benchmark.name} → {folder.path}"
+    )
+    fresh = False
+
+    def ensure(t: int, stage: Stage) -> Artifact:
+        nonlocal fresh
+
+        def say(text: str) -> None:
+            nonlocal fresh
+            fresh = True
+            reporter.say(text)
+
+        return folder.ensure(t, stage, say)
+
+    def on_scored(record: IterationRecord) -> None:
+        reporter.say(_scored_line(record))
+        if fresh:
+            write_board(folder.path)
+
+    loop.run(context, ensure, on_scored)
+    report = folder.path / REPORT / "index.html"
+    if fresh or not report.exists():
+        write_board(folder.path)
+        write_run_report([folder.path], report.parent)
+    reporter.say(f"report: {report}")
+    return read_run(folder.path)
+
+
+def write_board(path: Path) -> None:
+    """The run's own leaderboard, from its finished iterations."""
+    from leaderboards.board import rows_of, write_rows
+
+    write_rows(path / LEADERBOARD, rows_of(read_run(path)))
+
+
+def write_run_report(paths: Sequence[Path], out: Path) -> Path:
+    """The report of one or several runs, with a few outputs to read side by side."""
+    from reports.html import OutputSample, write_report
+
+    records = [read_run(path) for path in paths]
+    samples = [
+        OutputSample(prompt=shown.prompt, outputs=shown.outputs, p=shown.p, run=record.name)
+        for record in records
+        for shown in shown_outputs(record, SHOWN_PROMPTS)
+    ]
+    return write_report(records, out, samples)
+
+
+def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
+    """The rows of runs, of all under runs/ where none is named."""
+    from leaderboards.board import rows_of
+
+    found = list(paths) or sorted(file.parent for file in Path("runs").glob("*/run.json"))
+    if not found:
+        raise HarnessError("There is no run under runs/; name run folders, or run a method first.")
+    return [row for path in found for row in rows_of(read_run(path))]
+
+
+def plan(request: Request, reporter: Reporter) -> tuple[Experiment, list[PlannedStage]]:
+    """What a run would do; changes nothing."""
+    folder, context = open_run(request, reporter, pull=False)
+    return context.experiment, planned(context, folder)
+
+
+def _facts(experiment: Experiment) -> dict[str, str]:
+    return {
+        "command": " ".join(["harness", *sys.argv[1:]]),
+        "paper": experiment.method.paper,
+        "method_origin": experiment.plugin.origin,
+        "method_revision": experiment.plugin.revision,
+        "model_digest": experiment.start.digest,
+        "train_judge": experiment.train_judge.identity,
+        "eval_judge": experiment.eval_judge.identity,
+    }
+
+
+def rate_text(rate: WinRate) -> str:
+    """A win rate with its interval, or why there is none."""
+    if rate.by_construction:
+        return "50% by construction"
+    if rate.value is None or rate.ci95 is None:
+        return f"not measured ({rate.n_failed} of {rate.n + rate.n_failed} judgements failed)"
+    return f"{rate.value:.1f}% [{rate.ci95[0]:.1f}, {rate.ci95[1]:.1f}]"
+
+
+def _scored_line(record: IterationRecord) -> str:
+    result = record.result
+    return (
+        f"iteration {record.iteration}: against {result.opponent} {rate_text(result.win_rate)}, "
+        f"the start {rate_text(result.vs_initial)}, the previous {rate_text(result.vs_previous)}; "
+        f"{result.lengths.mean:.0f} characters"
+    )
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """A full disk is a sentence; finished stages stay, and the same command goes on from them."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        # safetensors reports its own error class, with the system's words in it
+        if not full and "No space left on device" not in str(error):
+            raise
+        raise HarnessError(
+            f"The disk is full while working on {folder}: free some space and run the same "
+            "command again; finished stages are kept."
+        ) from error

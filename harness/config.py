@@ -1,0 +1,232 @@
+"""RunConfig: one run's settings. Method default < preset < file < --set; saved resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from harness.errors import HarnessError, near_names
+
+RESUMABLE: dict[str, JsonValue] = {"resumable": True}
+"""Marks the fields that may change between two starts of one run: they change cost or extent,
+never the content of a finished stage."""
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where prompts come from and how they are cut."""
+
+    train: str = Field("mini", description="'mini' or a JSONL or parquet file of training prompts")
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="share of the training prompts set aside (at least 16)"
+    )
+    per_iteration: Positive | None = Field(
+        None, description="prompts an iteration; by default all, divided by the iterations"
+    )
+    reuse: bool = Field(False, description="use all training prompts in every iteration")
+
+
+class SamplingConfig(_Section):
+    """On-policy sampling; `batch_size` completions at a time, in evaluation too."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_new_tokens: Positive = 512
+    batch_size: Positive = Field(64, json_schema_extra=RESUMABLE)
+
+
+class BenchmarkConfig(_Section):
+    """What each iteration is scored on, and how it decodes there (greedily by default)."""
+
+    name: str = Field("mini", description="'mini' or a JSONL or parquet file of prompts")
+    prompts: Positive | None = Field(None, description="the first N prompts only")
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_new_tokens: Positive = 512
+
+
+class JudgeConfig(_Section):
+    """Who judges training candidates (`train`) and who judges the outputs (`eval`)."""
+
+    train: str = "reference"
+    eval: str | None = Field(None, description="by default the training judge")
+
+
+class LoraConfig(_Section):
+    """LoRA on all linear layers; the adapter is merged into the saved policy."""
+
+    r: Positive = 16
+    alpha: Positive = 32
+
+
+class TrainConfig(_Section):
+    """Training. Unset values are the method's own defaults."""
+
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    epochs: Positive | None = None
+    batch_size: Positive | None = Field(None, description="examples an optimiser step")
+    micro_batch_size: Positive = Field(
+        8, description="examples a forward pass", json_schema_extra=RESUMABLE
+    )
+    max_examples: Positive | None = Field(
+        None, description="a seeded subset of at most N new examples an iteration"
+    )
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    lora: LoraConfig | None = None
+
+
+class DiagnosticsConfig(_Section):
+    """KL to the previous policy, on samples at temperature 1 for the validation prompts."""
+
+    kl_prompts: Positive = 16
+    kl_samples: Positive = 2
+    kl_max_new_tokens: Positive = 128
+
+
+class RunConfig(_Section):
+    """Everything that decides a run's numbers."""
+
+    method: str
+    settings: dict[str, Any] = Field({}, description="the method's own fields (--set method.X=…)")
+    iterations: Positive = Field(6, json_schema_extra=RESUMABLE)
+    preset: str = "quickstart"
+    model: str = "smollm2-135m"
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", json_schema_extra=RESUMABLE)
+    data: DataConfig = DataConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    judge: JudgeConfig = JudgeConfig()
+    train: TrainConfig = TrainConfig()
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
+
+    @property
+    def eval_judge(self) -> str:
+        return self.judge.eval or self.judge.train
+
+
+# --- layers -----------------------------------------------------------------------------------
+
+
+def preset_names() -> list[str]:
+    return sorted(
+        item.name.removesuffix(".yaml")
+        for item in (files("harness") / "presets").iterdir()
+        if item.name.endswith(".yaml")
+    )
+
+
+def preset(name: str) -> dict[str, Any]:
+    """A preset's values. Raises HarnessError with near names."""
+    if name not in preset_names():
+        raise HarnessError(f"No preset '{name}': {near_names(name, preset_names())}")
+    text = (files("harness") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    values: dict[str, Any] = yaml.safe_load(text)
+    return values
+
+
+def config_file(path: Path) -> dict[str, Any]:
+    """A user's YAML file, in the shape of RunConfig."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HarnessError(f"{path}: {error.strerror}; check --config.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(values, dict):
+        raise HarnessError(f"{path}: expected settings by name, such as 'seed: 1'.")
+    return _settings_name(values)
+
+
+def parse_sets(sets: Iterable[str]) -> dict[str, Any]:
+    """`a.b=c` texts as nested values; c is read as YAML. `method.x` are the method's fields."""
+    values: dict[str, Any] = {}
+    for text in sets:
+        path, equals, value = text.partition("=")
+        if not equals or not path.strip():
+            raise HarnessError(f"--set {text}: write it as --set name=value.")
+        node = values
+        *parents, last = path.strip().split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise HarnessError(f"--set {text}: the value is not valid YAML.") from None
+    return _settings_name(values)
+
+
+def _settings_name(values: dict[str, Any]) -> dict[str, Any]:
+    """Users write a method's fields under `method`, next to which its name has no place."""
+    if isinstance(values.get("method"), dict):
+        values = {**values, "settings": values["method"]}
+        del values["method"]
+    return values
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings, the later over the earlier."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            if isinstance(old, dict) and isinstance(value, Mapping):
+                merged[key] = merge(old, value)
+            else:
+                merged[key] = value
+    return merged
+
+
+def validate(values: Mapping[str, Any]) -> RunConfig:
+    """RunConfig from merged layers. Raises HarnessError that names the field."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            hint = near_names(name, field_names())
+            raise HarnessError(f"No setting '{name}': {hint}") from None
+        raise HarnessError(f"Setting '{name}': {first['msg']}, got {first['input']!r}.") from None
+
+
+def field_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    """All settings, dotted."""
+    names = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += field_names(kind, f"{prefix}{name}.")
+        else:
+            names.append(f"{prefix}{name}")
+    return names
+
+
+def changed_field(old: RunConfig, new: RunConfig) -> tuple[str, Any, Any] | None:
+    """The first setting that decides finished stages and differs: (name, old, new)."""
+    return _changed(old, new, "")
+
+
+def _changed(old: BaseModel, new: BaseModel, prefix: str) -> tuple[str, Any, Any] | None:
+    for name, field in type(old).model_fields.items():
+        before, after = old.__dict__[name], new.__dict__[name]
+        if before == after or field.json_schema_extra == RESUMABLE:
+            continue
+        if isinstance(before, BaseModel) and type(before) is type(after):
+            found = _changed(before, after, f"{prefix}{name}.")
+            if found:
+                return found
+        else:
+            return f"{prefix}{name}", before, after
+    return None

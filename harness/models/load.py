@@ -1,0 +1,51 @@
+"""Weights onto a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from harness.errors import HarnessError
+from harness.models.quiet import hush
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """`auto` is the GPU where there is one; HarnessError where `cuda` is asked for in vain."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise HarnessError("device 'cuda' was asked for but torch sees no GPU; use device=cpu.")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def load_model(
+    path: Path, device: torch.device, dtype: torch.dtype | None = None
+) -> PreTrainedModel:
+    """The causal language model of a folder, in evaluation mode.
+
+    `dtype` is float32 on a CPU and bfloat16 on a GPU unless given. Reads safetensors only and
+    runs no code from the folder.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    hush()
+    if dtype is None:
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise HarnessError(
+            f"cannot load a model from {path} ({error}); point to a complete safetensors folder."
+        ) from error
+    model.eval()
+    model.to(device=device)
+    return model

@@ -1,0 +1,101 @@
+"""A dry run: which stages a run has, what is there already, and what is still to be paid."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from harness import loop
+from harness.experiment import Experiment
+from harness.runs import RunFolder
+from harness.stages.common import Context, has_own_pair
+from harness.store import Artifact, Stage
+from harness.types import PairJudge, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """One stage; counts are what a run from nothing would do. Examples and training steps are
+    upper bounds (`None`: nothing bounds them), since the judge decides how many pairs there are."""
+
+    iteration: int
+    stage: str
+    done: bool
+    completions: int = 0
+    judgements: int = 0
+    steps: int | None = 0
+
+
+class _NotDoneError(Exception):
+    """The dry run met a stage that has to be computed; what follows depends on it."""
+
+
+def planned(context: Context, folder: RunFolder) -> list[PlannedStage]:
+    """All stages of a run in order; changes nothing."""
+    found: set[tuple[int, str]] = set()
+
+    def look(t: int, stage: Stage) -> Artifact:
+        artifact = folder.store.find(stage)
+        if artifact is None:
+            raise _NotDoneError
+        found.add((t, stage.name))
+        return artifact
+
+    if context.experiment.start.digest:
+        with suppress(_NotDoneError):
+            loop.run(context, look, lambda _record: None)
+    experiment = context.experiment
+    stages = _evaluation(experiment, 0)
+    for t in range(1, experiment.config.iterations + 1):
+        stages += [*_training(experiment, t), *_evaluation(experiment, t)]
+    return [
+        PlannedStage(s.iteration, s.stage, (s.iteration, s.stage) in found, *_counts(s))
+        for s in stages
+    ]
+
+
+def _counts(stage: PlannedStage) -> tuple[int, int, int | None]:
+    return stage.completions, stage.judgements, stage.steps
+
+
+def _evaluation(experiment: Experiment, t: int) -> list[PlannedStage]:
+    prompts = len(experiment.benchmark.prompts)
+    settings = experiment.config.diagnostics
+    drift = min(settings.kl_prompts, len(experiment.partition.validation)) * settings.kl_samples
+    # iteration 0 is its own initial and previous; iteration 1's previous is the initial
+    anchors = min(t, 2) + int(experiment.opponent_is_gold)
+    return [
+        PlannedStage(t, "outputs", False, completions=prompts),
+        *([PlannedStage(t, "drift", False, completions=drift)] if t else []),
+        PlannedStage(t, "scores", False, judgements=prompts * anchors),
+    ]
+
+
+def _training(experiment: Experiment, t: int) -> list[PlannedStage]:
+    plan, prompts = experiment.plan(t), experiment.prompts(t)
+    sampled = [prompt for prompt in prompts if not has_own_pair(prompt, plan)]
+    sizes = [plan.samples + int(plan.gold and p.gold is not None) for p in sampled]
+    stages = []
+    if plan.sampler != "none":
+        completions = len(sampled) * plan.samples
+        stages.append(PlannedStage(t, "samples", False, completions=completions))
+        if plan.judge != "none":
+            judgements = sum(_judgements(experiment, plan, size) for size in sizes)
+            stages.append(PlannedStage(t, "verdicts", False, judgements=judgements))
+    stages.append(PlannedStage(t, "examples", False))
+    stages.append(PlannedStage(t, "train", False, steps=_steps(experiment, plan)))
+    return stages
+
+
+def _judgements(experiment: Experiment, plan: Plan, size: int) -> int:
+    """A pair judge compares every two candidates, a score judge scores each."""
+    pairwise = plan.judged_by == "configured" and isinstance(experiment.train_judge, PairJudge)
+    return size * (size - 1) // 2 if pairwise else size
+
+
+def _steps(experiment: Experiment, plan: Plan) -> int | None:
+    train = experiment.config.train
+    if train.max_examples is None:
+        return None
+    most = train.max_examples + sum(round(share * train.max_examples) for share in plan.replay)
+    return (train.epochs or 1) * -(-most // (train.batch_size or 1))

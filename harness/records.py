@@ -1,0 +1,123 @@
+"""What a run folder says, as frozen dataclasses, for boards and reports.
+
+`harness.runs.read_run` builds a `RunRecord` from a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.config import RunConfig
+from harness.types import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean and standard deviation (ddof 1; 0 where there is one value)."""
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The data of one iteration: the columns of DNO's Table 2, and why prompts gave nothing.
+
+    `pairs` counts new examples by type (`teacher>student`, `student>teacher`, `student>student`,
+    `dataset`, for pairs; `demo:gold` … for other kinds) before the cap; `trained` those after it;
+    `replayed` those that came back from older iterations. Values under a pair judge are win rates
+    inside the pool (0..1), under a score judge scores. None: not measurable here.
+    """
+
+    inputs: int
+    student_length: Spread | None
+    best_student_vs_teacher: float | None
+    student_wins: float | None
+    student_score: float | None
+    teacher_score: float | None
+    pairs: Mapping[str, int]
+    trained: Mapping[str, int]
+    replayed: int
+    unused_prompts: Mapping[str, int]
+    judge: str
+    judge_failures: Mapping[str, int]
+    tie_rate: float | None
+    length_score_correlation: float | None
+    chosen_length: Spread | None
+    rejected_length: Spread | None
+    sampled_limit_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainStep:
+    """One optimiser step: the mean loss over its examples and the mean of each diagnostic."""
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    diagnostics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSummary:
+    """One iteration's training. `tokens` counts the tokens of all forward passes that were
+    trained on, prompts included. `after` are means of the method's diagnostics over all examples
+    under the finished policy (and its `loss`)."""
+
+    examples: int
+    tokens: int
+    steps: tuple[TrainStep, ...]
+    after: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """KL(this policy || previous) in nats a completion, sampled from this policy at temperature 1,
+    and the same a token; `se` is over prompts."""
+
+    kl: float
+    se: float
+    kl_per_token: float
+    prompts: int
+    samples: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What one stage cost when it was computed (a reused one costs nothing again)."""
+
+    stage: str
+    seconds: float
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class IterationRecord:
+    """One iteration; iteration 0 is the start model and has a result only."""
+
+    iteration: int
+    result: Result
+    composition: Composition | None
+    training: TrainSummary | None
+    drift: Drift | None
+    costs: tuple[StageCost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run folder. `provenance` holds versions, git revision, command, seeds and digests."""
+
+    name: str
+    path: Path
+    method: str
+    paper: str
+    config: RunConfig
+    iterations: tuple[IterationRecord, ...]
+    provenance: Mapping[str, str]

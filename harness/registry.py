@@ -1,0 +1,132 @@
+"""One lazy registry over entry points: methods and judges by name, or as `file.py:Class`.
+
+Built-in plugins are reached through the same entry points as anybody else's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import HarnessError, near_names
+from harness.judges.adapters import Judge
+from harness.store import sha256_file
+from harness.types import Method, PairJudge, ScoreJudge
+
+METHODS = "harness.methods"
+JUDGES = "harness.judges"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A class that a name stands for. `origin` says where it came from, `revision` which version
+    of it (a distribution's version, or a file's digest)."""
+
+    name: str
+    cls: type
+    origin: str
+    revision: str
+
+
+def names(group: str) -> list[str]:
+    return sorted(entry.name for entry in entry_points(group=group))
+
+
+def find(group: str, spec: str) -> Plugin:
+    """The plugin of a name, or of `file.py:Class`. Raises HarnessError with near names."""
+    path, colon, cls = spec.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path).expanduser(), cls)
+    for entry in entry_points(group=group):
+        if entry.name == spec:
+            return _from_entry(entry)
+    what = group.removeprefix("harness.").removesuffix("s")
+    raise HarnessError(f"No {what} '{spec}': {near_names(spec, names(group))}")
+
+
+def _from_entry(entry: EntryPoint) -> Plugin:
+    dist = entry.dist
+    origin = f"{dist.name} {dist.version}" if dist else entry.value
+    try:
+        cls = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise HarnessError(
+            f"The plugin '{entry.name}' of {origin} does not load ({error}); "
+            "reinstall or remove that package."
+        ) from error
+    return Plugin(entry.name, cls, f"{origin} ({entry.value})", dist.version if dist else "")
+
+
+def _from_file(path: Path, cls: str) -> Plugin:
+    if not path.exists():
+        raise HarnessError(f"{path}: no such file; write it as file.py:Class.")
+    name = f"harness_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise HarnessError(f"{path}: not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise HarnessError(f"{path} does not load: {type(error).__name__}: {error}.") from error
+    found = vars(module).get(cls)
+    if not isinstance(found, type):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise HarnessError(f"{path} has no class '{cls}': {near_names(cls, classes)}")
+    return Plugin(found.__dict__.get("name", cls), found, str(path), sha256_file(path)[:12])
+
+
+def method_fields(plugin: Plugin) -> set[str]:
+    """The settings that a method has."""
+    if not is_dataclass(plugin.cls):
+        raise HarnessError(
+            f"The method {plugin.cls.__name__} in {plugin.origin} must be a (frozen) dataclass; "
+            "see docs/adding-a-method.md."
+        )
+    return {field.name for field in fields(plugin.cls)}
+
+
+def make_method(plugin: Plugin, settings: Mapping[str, Any]) -> Method:
+    """A method with its settings checked against its fields' types."""
+    known = method_fields(plugin)
+    for name in settings:
+        if name not in known:
+            raise HarnessError(
+                f"The method '{plugin.name}' has no setting '{name}': {near_names(name, known)}"
+            )
+    missing = [
+        part
+        for part in ("name", "paper", "defaults", "plan", "examples", "loss")
+        if not any(part in vars(base) for base in plugin.cls.__mro__)
+    ]
+    if missing:
+        raise HarnessError(
+            f"{plugin.cls.__name__} in {plugin.origin} is no method: it lacks "
+            f"{', '.join(missing)}; see docs/adding-a-method.md."
+        )
+    try:
+        return cast(Method, TypeAdapter(plugin.cls).validate_python(dict(settings)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise HarnessError(f"Setting 'method.{field}': {first['msg']}.") from None
+
+
+def make_judge(spec: str) -> Judge:
+    """A judge by name, or `file.py:Class`."""
+    plugin = find(JUDGES, spec)
+    judge = plugin.cls()
+    if not isinstance(judge, PairJudge | ScoreJudge):
+        raise HarnessError(
+            f"{plugin.cls.__name__} in {plugin.origin} is no judge: it needs 'identity', "
+            "'reference_based' and 'compare' (or 'scale' and 'score')."
+        )
+    return judge

@@ -1,0 +1,156 @@
+"""The stage that turns judged pools into what a method trains on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from random import Random
+
+from harness import codec
+from harness.data.sources import digest
+from harness.errors import HarnessError
+from harness.experiment import Policy
+from harness.records import Composition
+from harness.stages.common import Context
+from harness.stages.composition import composition, kind_of, why_nothing
+from harness.stages.judging import VERDICTS, judge_identity, judged, pools
+from harness.stages.sampling import SAMPLES, read_completions
+from harness.store import Artifact, Stage, Workspace
+from harness.types import Example, Group, PairJudge, Plan, Prompt
+
+EXAMPLES, COMPOSITION = "examples.jsonl", "composition.json"
+
+
+def examples_stage(
+    context: Context,
+    iteration: int,
+    plan: Plan,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    samples: Artifact | None,
+    verdicts: Artifact | None,
+    older: Sequence[Artifact],
+) -> Stage:
+    """The method's new examples, at most `train.max_examples` of them, and what replay brings
+    back. `older` are the examples of the iterations before, the latest first."""
+    experiment = context.experiment
+    config = experiment.config
+
+    def work(space: Workspace) -> None:
+        groups = _groups(context, plan, policy, prompts, samples, verdicts)
+        made, unused = _made(context, iteration, groups)
+        if not made:
+            told = ", ".join(f"{count} {why}" for why, count in sorted(unused.items()))
+            raise HarnessError(
+                f"Iteration {iteration} of '{experiment.method.name}' gave no example from "
+                f"{len(prompts)} prompts ({told}); loosen the method's gate or give it more "
+                "prompts or samples (harness methods lists its settings)."
+            )
+        kept = _cap(made, config.train.max_examples, config.seed, iteration)
+        back = _replayed(plan, older, iteration, config.seed)
+        rows = space.rows(EXAMPLES, lambda row: str(row["key"]))
+        for index, example in enumerate([*kept, *back]):
+            rows.append(_row(f"{index:06}", example))
+        identity = judge_identity(context, plan, policy)
+        table = composition(groups, made, kept, back, unused, identity)
+        space.write_json(COMPOSITION, codec.dump(table))
+
+    return Stage(
+        name="examples",
+        version=1,
+        params={
+            "method": experiment.method_identity,
+            "iteration": iteration,
+            "plan": codec.dump(plan),
+            "max_examples": config.train.max_examples,
+        },
+        inputs={
+            "prompts": digest(prompts),
+            "samples": samples.digest if samples else "none",
+            "verdicts": verdicts.digest if verdicts else "none",
+            **{f"older-{k}": artifact.digest for k, artifact in enumerate(older)},
+        },
+        seed=config.seed,
+        work=work,
+        label="make examples",
+    )
+
+
+def read_examples(artifact: Artifact) -> list[Example]:
+    """New and replayed examples; a replayed one's `iteration` is the one that made it."""
+    path = artifact.path / EXAMPLES
+    return [codec.load(Example, row["example"]) for _, row in codec.read_lines(path)]  # type: ignore[arg-type]
+
+
+def read_composition(artifact: Artifact) -> Composition:
+    data = codec.read_json(artifact.path / COMPOSITION, "The composition file")
+    return codec.load(Composition, data)
+
+
+def _groups(
+    context: Context,
+    plan: Plan,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    samples: Artifact | None,
+    verdicts: Artifact | None,
+) -> list[Group]:
+    groups = pools(prompts, read_completions(samples, SAMPLES) if samples else [], plan)
+    if verdicts is None:
+        return groups
+    rows = {row["id"]: row for _, row in codec.read_lines(verdicts.path / VERDICTS)}
+    scale = None
+    if plan.judged_by == "self":
+        from harness.judges.self_score import SelfJudge
+
+        scale = SelfJudge.scale
+    elif not isinstance(context.experiment.train_judge, PairJudge):
+        scale = context.experiment.train_judge.scale
+    return judged(groups, plan, judge_identity(context, plan, policy), scale, rows)
+
+
+def _made(
+    context: Context, iteration: int, groups: Sequence[Group]
+) -> tuple[list[Example], Mapping[str, int]]:
+    """The method's examples, and the prompts that gave none by reason."""
+    experiment = context.experiment
+    made: list[Example] = []
+    unused: Counter[str] = Counter()
+    for group in groups:
+        rng = Random(f"examples:{experiment.config.seed}:{iteration}:{group.prompt.id}")
+        new = [replace(e, iteration=iteration) for e in experiment.method.examples(group, rng)]
+        if not new:
+            unused[why_nothing(group)] += 1
+        made += new
+    kinds = {kind_of(example) for example in made}
+    if len(kinds) > 1:
+        raise HarnessError(
+            f"The method '{experiment.method.name}' made {' and '.join(sorted(kinds))} examples in "
+            "one iteration; one iteration's examples must be of one kind."
+        )
+    return made, unused
+
+
+def _cap(made: Sequence[Example], most: int | None, seed: int, iteration: int) -> list[Example]:
+    """A seeded subset in the original order."""
+    if most is None or len(made) <= most:
+        return list(made)
+    chosen = Random(f"cap:{seed}:{iteration}").sample(range(len(made)), most)
+    return [made[index] for index in sorted(chosen)]
+
+
+def _replayed(plan: Plan, older: Sequence[Artifact], iteration: int, seed: int) -> list[Example]:
+    """A seeded share of older iterations' own new examples, never of their replays."""
+    back: list[Example] = []
+    for age, (share, artifact) in enumerate(zip(plan.replay, older, strict=False), start=1):
+        own = [e for e in read_examples(artifact) if e.iteration == iteration - age]
+        chosen = Random(f"replay:{seed}:{iteration}:{age}").sample(
+            range(len(own)), round(share * len(own))
+        )
+        back += [own[index] for index in sorted(chosen)]
+    return back
+
+
+def _row(key: str, example: Example) -> codec.Json:
+    return {"key": key, "kind": kind_of(example), "example": codec.dump(example)}

@@ -1,0 +1,173 @@
+"""Stages that decode: on-policy samples, outputs for the benchmark, drift from the predecessor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness import codec
+from harness.data.sources import digest
+from harness.experiment import Policy
+from harness.records import Drift
+from harness.stages.common import Context, by_prompt, has_own_pair
+from harness.store import Artifact, Stage, Workspace
+from harness.types import Completion, Plan, Prompt, SampleSpec, Usage
+
+SAMPLES, OUTPUTS, OUTPUTS_JSON = "samples.jsonl", "outputs.jsonl", "outputs.json"
+DRIFT_SAMPLES, DRIFT = "drift.jsonl", "drift.json"
+
+
+def samples_stage(context: Context, plan: Plan, policy: Policy, prompts: Sequence[Prompt]) -> Stage:
+    """`plan.samples` completions a prompt. The same policy, prompts and seed give the same
+    artefact, whatever the method and the iteration."""
+    experiment = context.experiment
+    config = experiment.config
+    asked = [prompt for prompt in prompts if not has_own_pair(prompt, plan)]
+    spec = SampleSpec(
+        samples=plan.samples,
+        temperature=config.sampling.temperature,
+        top_p=config.sampling.top_p,
+        max_new_tokens=config.sampling.max_new_tokens,
+        seed=config.seed,
+        source="initial" if policy.digest == experiment.start.digest else "policy",
+    )
+
+    def work(space: Workspace) -> None:
+        _sample(context, space, SAMPLES, policy, asked, spec, "sampling")
+
+    return Stage(
+        name="samples",
+        version=1,
+        params=_spec_params(spec),
+        inputs={"policy": policy.digest, "prompts": digest(asked)},
+        seed=config.seed,
+        work=work,
+        label=f"sample {len(asked)} × {plan.samples} completions",
+    )
+
+
+def outputs_stage(context: Context, policy: Policy) -> Stage:
+    """The policy's answers to the benchmark, also as AlpacaEval's model_outputs.json."""
+    experiment = context.experiment
+    config = experiment.config
+    prompts = experiment.benchmark.prompts
+    spec = SampleSpec(
+        samples=1,
+        temperature=config.benchmark.temperature,
+        top_p=config.benchmark.top_p,
+        max_new_tokens=config.benchmark.max_new_tokens,
+        seed=config.seed,
+        source="initial" if policy.digest == experiment.start.digest else "policy",
+    )
+
+    def work(space: Workspace) -> None:
+        outputs = _sample(context, space, OUTPUTS, policy, prompts, spec, "generating")
+        text = {output.prompt_id: output.text for output in outputs}
+        rows = [
+            {
+                "id": prompt.id,
+                "dataset": prompt.source,
+                "instruction": prompt.instruction,
+                "output": text[prompt.id],
+                "generator": f"policy-{policy.digest[:12]}",
+            }
+            for prompt in prompts
+        ]
+        space.write_json(OUTPUTS_JSON, rows)
+
+    return Stage(
+        name="outputs",
+        version=1,
+        params=_spec_params(spec) | {"benchmark": experiment.benchmark.name},
+        inputs={"policy": policy.digest, "prompts": digest(prompts)},
+        seed=config.seed,
+        work=work,
+        label=f"generate {len(prompts)} outputs",
+    )
+
+
+def drift_stage(context: Context, policy: Policy, previous: Policy) -> Stage:
+    """KL(policy || previous) on validation prompts: samples of the new policy at temperature 1,
+    top-p 1, and their log-probs under both."""
+    experiment = context.experiment
+    config, settings = experiment.config, experiment.config.diagnostics
+    prompts = experiment.partition.validation[: settings.kl_prompts]
+    spec = SampleSpec(
+        settings.kl_samples, 1.0, 1.0, settings.kl_max_new_tokens, config.seed, "policy"
+    )
+
+    def work(space: Workspace) -> None:
+        samples = _sample(context, space, DRIFT_SAMPLES, policy, prompts, spec, "measuring drift")
+        prompt = {p.id: p for p in prompts}
+        items = [(prompt[sample.prompt_id], sample) for sample in samples]
+        ours = context.engine(policy).logprobs(items)
+        theirs = context.engine(previous).logprobs(items)
+        log_ratios: dict[str, list[float]] = {}
+        tokens = 0
+        for (owner, _), (new, length), (old, _) in zip(items, ours, theirs, strict=True):
+            log_ratios.setdefault(owner.id, []).append(new - old)
+            tokens += length
+        means = np.array([np.mean(ratios) for ratios in log_ratios.values()])
+        drift = Drift(
+            kl=float(means.mean()),
+            se=float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0,
+            kl_per_token=float(sum(map(sum, log_ratios.values())) / max(1, tokens)),
+            prompts=len(prompts),
+            samples=spec.samples,
+            max_new_tokens=spec.max_new_tokens,
+        )
+        space.write_json(DRIFT, codec.dump(drift))
+
+    return Stage(
+        name="drift",
+        version=1,
+        params=_spec_params(spec),
+        inputs={
+            "policy": policy.digest,
+            "previous": previous.digest,
+            "prompts": digest(prompts),
+        },
+        seed=config.seed,
+        work=work,
+        label=f"measure drift on {len(prompts)} × {spec.samples} completions",
+    )
+
+
+def read_completions(artifact: Artifact, name: str) -> list[Completion]:
+    return codec.read_rows(Completion, artifact.path / name)
+
+
+def _spec_params(spec: SampleSpec) -> dict[str, codec.Json]:
+    return {
+        "samples": spec.samples,
+        "temperature": spec.temperature,
+        "top_p": spec.top_p,
+        "max_new_tokens": spec.max_new_tokens,
+    }
+
+
+def _sample(
+    context: Context,
+    space: Workspace,
+    name: str,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    spec: SampleSpec,
+    label: str,
+) -> list[Completion]:
+    """Sample what an earlier attempt left undone; all completions, sorted by key."""
+    rows = space.rows(name, key=lambda row: f"{row['prompt_id']}/{row['sample']:04}")
+    kept = by_prompt(codec.load(Completion, row) for row in rows.all())
+    missing = [p for p in prompts if len(kept.get(p.id, [])) < spec.samples]
+    if missing:
+        engine = context.engine(policy)
+        known = sum(map(len, kept.values()))
+        with context.reporter.track(label, len(prompts) * spec.samples) as advance:
+            advance(known)
+            for completion in engine.sample(missing, spec):
+                rows.append(codec.dump(completion))
+                advance(1)
+    completions = [codec.load(Completion, row) for row in rows.all()]
+    space.spend(Usage(completion_tokens=sum(len(c.token_ids) for c in completions)))
+    return completions

@@ -1,0 +1,92 @@
+"""The stage that trains a policy on an iteration's examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness import codec
+from harness.experiment import Policy
+from harness.records import TrainStep, TrainSummary
+from harness.stages.common import Context
+from harness.stages.examples import read_examples
+from harness.store import Artifact, Stage, Workspace
+from harness.types import Plan, Usage
+
+POLICY, TRAIN = "policy", "train.json"
+
+
+def train_stage(
+    context: Context,
+    plan: Plan,
+    start: Policy,
+    references: Mapping[str, Policy],
+    examples: Artifact,
+) -> Stage:
+    """Weights from `start`, log-ratios against `references`. `train.micro_batch_size` is no part
+    of the fingerprint: the steps are the same."""
+    experiment = context.experiment
+    config = experiment.config
+
+    def work(space: Workspace) -> None:
+        from harness.training.train import TrainSettings, train
+
+        context.release()
+        settings = config.train
+        out = space.directory(POLICY)
+        rows = read_examples(examples)
+        batch_size = settings.batch_size or experiment.method.defaults.batch_size
+        epochs = settings.epochs or experiment.method.defaults.epochs
+        with context.reporter.track("training", epochs * -(-len(rows) // batch_size)) as advance:
+
+            def on_step(_step: TrainStep, _total: int) -> None:
+                advance(1)
+
+            summary = train(
+                start=start.path,
+                references={name: policy.path for name, policy in references.items()},
+                examples=rows,
+                method=experiment.method,
+                settings=TrainSettings(
+                    learning_rate=settings.learning_rate or 0.0,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    micro_batch_size=settings.micro_batch_size,
+                    warmup=settings.warmup,
+                    max_grad_norm=settings.max_grad_norm,
+                    lora=settings.lora,
+                    seed=config.seed,
+                    device=config.device,
+                ),
+                out=out,
+                on_step=on_step,
+            )
+        space.spend(Usage(prompt_tokens=summary.tokens))
+        space.write_json(TRAIN, codec.dump(summary))
+
+    settings = config.train.model_dump(mode="json")
+    return Stage(
+        name="train",
+        version=1,
+        params={
+            "method": experiment.method_identity,
+            "plan": codec.dump(plan),
+            "train": {k: v for k, v in settings.items() if k != "micro_batch_size"},
+        },
+        inputs={
+            "start": start.digest,
+            "examples": examples.digest,
+            **{f"reference-{name}": policy.digest for name, policy in references.items()},
+        },
+        seed=config.seed,
+        work=work,
+        label="train",
+    )
+
+
+def trained_policy(artifact: Artifact) -> Policy:
+    """The policy that a train stage left."""
+    return Policy(artifact.path / POLICY, artifact.digest_of(POLICY))
+
+
+def read_training(artifact: Artifact) -> TrainSummary:
+    return codec.load(TrainSummary, codec.read_json(artifact.path / TRAIN, "The training file"))

@@ -1,0 +1,171 @@
+"""Examples as rows of tokens, and which of them make up a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.training.logprobs import Row
+from harness.types import Batch, Completion, Demo, Example, Labelled, LogProbs, Pair, Prompt
+
+if TYPE_CHECKING:
+    from harness.models.chat import ChatTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """All examples of one training, k rows an example (2 for pairs, 1 for the other kinds).
+
+    Tensors are on the CPU: `weights` [n]; `values` and `desirable` [n, k]. `sides[j][i]` is row j
+    of example i. `ids` names each example's prompt.
+    """
+
+    ids: tuple[str, ...]
+    sides: tuple[tuple[Row, ...], ...]
+    weights: Tensor
+    values: Tensor
+    desirable: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """[k · n] rows in the order of `LogProbs`: the first side of all examples first."""
+        return tuple(row for side in self.sides for row in side)
+
+    def size(self, index: int) -> int:
+        """The longest row of an example, in tokens."""
+        return max(len(side[index].ids) for side in self.sides)
+
+    def select(self, indices: Sequence[int]) -> tuple[Row, ...]:
+        """[k · len(indices)] rows of some examples, in the order of `LogProbs`."""
+        return tuple(side[i] for side in self.sides for i in indices)
+
+    def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
+        """What a method's loss sees of some examples."""
+        chosen = list(indices)
+        return Batch(
+            self.weights[chosen].to(device),
+            self.values[chosen].T.flatten().to(device),
+            self.desirable[chosen].T.flatten().to(device),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Log-probs of all rows of an `Encoded` under each reference policy, computed once."""
+
+    by_name: Mapping[str, LogProbs]
+
+    def select(
+        self, indices: Sequence[int], examples: int, device: torch.device
+    ) -> dict[str, LogProbs]:
+        """Those of some of the `examples` examples, in the order of `LogProbs`."""
+        chosen = list(indices)
+
+        def pick(whole: Tensor) -> Tensor:
+            return whole.view(-1, examples)[:, chosen].flatten().to(device)
+
+        return {
+            name: LogProbs(pick(found.sums), pick(found.lengths))
+            for name, found in self.by_name.items()
+        }
+
+
+def encode(examples: Sequence[Example], chat: ChatTokenizer, context: int) -> Encoded:
+    """Examples as token rows of at most `context` tokens.
+
+    HarnessError where there are none, where their kinds are mixed (one loss cannot serve two), or
+    where a row is too long: cutting it would train the model never to end such an answer.
+    """
+    if not examples:
+        raise HarnessError(
+            "there are no examples to train on; look at why prompts gave none, or use more prompts."
+        )
+    kinds = sorted({type(example).__name__ for example in examples})
+    if len(kinds) > 1:
+        raise HarnessError(
+            f"examples of several kinds ({', '.join(kinds)}) cannot be trained on together; let "
+            "the method's `examples` yield one kind an iteration."
+        )
+    parts = [_parts(example) for example in examples]
+    prompts: dict[Prompt, list[int]] = {}
+    sides = tuple(
+        tuple(
+            _row(example.prompt, completions[side], chat, context, prompts)
+            for example, (completions, _, _) in zip(examples, parts, strict=True)
+        )
+        for side in range(len(parts[0][0]))
+    )
+    return Encoded(
+        ids=tuple(example.prompt.id for example in examples),
+        sides=sides,
+        weights=torch.tensor([example.weight for example in examples], dtype=torch.float32),
+        values=torch.tensor([values for _, values, _ in parts], dtype=torch.float32),
+        desirable=torch.tensor([desirable for _, _, desirable in parts], dtype=torch.bool),
+    )
+
+
+def schedule(examples: int, batch_size: int, epochs: int, seed: int) -> list[tuple[int, ...]]:
+    """The example indices of every optimiser step, shuffled anew each epoch.
+
+    An epoch's last step has what is left over. Depends on nothing but the arguments.
+    """
+    random = Random(seed)
+    steps = []
+    for _ in range(epochs):
+        order = list(range(examples))
+        random.shuffle(order)
+        steps += [tuple(order[i : i + batch_size]) for i in range(0, examples, batch_size)]
+    return steps
+
+
+def micro_batches(data: Encoded, step: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
+    """A step's examples in forward passes of at most `size`, those of like length together.
+
+    The longest come first, so that what does not fit into memory fails at once.
+    """
+    order = sorted(step, key=lambda i: (-data.size(i), i))
+    for start in range(0, len(order), size):
+        yield tuple(order[start : start + size])
+
+
+def _parts(
+    example: Example,
+) -> tuple[tuple[Completion, ...], tuple[float, ...], tuple[bool, ...]]:
+    """An example's completions, their values, and whether each is desirable."""
+    match example:
+        case Pair():
+            values = (example.chosen_value, example.rejected_value)
+            return (example.chosen, example.rejected), values, (True, False)
+        case Labelled():
+            return (example.completion,), (0.0,), (example.desirable,)
+        case Demo():
+            return (example.completion,), (0.0,), (True,)
+
+
+def _row(
+    prompt: Prompt,
+    completion: Completion,
+    chat: ChatTokenizer,
+    context: int,
+    prompts: dict[Prompt, list[int]],
+) -> Row:
+    """`prompts` remembers the ids of prompts met before: most have several completions."""
+    if prompt not in prompts:
+        prompts[prompt] = chat.prompt_ids(prompt)
+    before = prompts[prompt]
+    ids = (*before, *chat.completion_ids(completion))
+    if len(ids) > context:
+        raise HarnessError(
+            f"prompt '{prompt.id}' with its {completion.source} completion has {len(ids)} tokens, "
+            f"more than the model's context of {context}; shorten or drop it."
+        )
+    return Row(ids, len(before))

@@ -1,0 +1,392 @@
+"""The frozen dataclasses and protocols that cross rooms.
+
+Nothing here imports another room or a heavy package: whoever writes a method, a judge or a
+benchmark needs this module (and torch, for a method's loss) and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Source = Literal["initial", "policy", "gold", "dataset"]
+PolicyRef = Literal["initial", "previous"]
+FinishReason = Literal["stop", "length"]
+
+
+# --- prompts and what is said to them ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; role is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation that awaits an answer.
+
+    `gold` is a strong (the teacher's) answer, `rejected` a weaker one of the data set's own, where
+    the data has them; `source` names the data set.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    gold: str | None = None
+    rejected: str | None = None
+    source: str = ""
+
+    @property
+    def instruction(self) -> str:
+        """The last user turn: what AlpacaEval's format calls the instruction."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer to a prompt.
+
+    `token_ids` are the ids as they were sampled, the end-of-turn token included; empty where the
+    text was not sampled here (gold, data sets), and then training tokenises `text`.
+    `finish_reason` is `length` where the token limit cut it.
+    """
+
+    prompt_id: str
+    sample: int
+    text: str
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason = "stop"
+    source: Source = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSpec:
+    """How to sample: `samples` completions a prompt; temperature 0 is greedy; top_p in (0, 1].
+
+    The stream of random numbers of a completion depends on (seed, prompt id, sample number) only.
+    """
+
+    samples: int
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    seed: int
+    source: Source = "policy"
+
+
+# --- judging ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a step cost."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.usd + other.usd,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Two answers to one prompt, to be compared."""
+
+    id: str
+    prompt: Prompt
+    a: Completion
+    b: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`p` is the probability that a beats b; None when the judge failed, and `error` says why."""
+
+    match_id: str
+    p: float | None
+    judge: str
+    error: str | None = None
+    order: Literal["ab", "ba", "both"] = "ab"
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """An absolute score of one completion; None when the judge failed, and `error` says why."""
+
+    value: float | None
+    judge: str
+    error: str | None = None
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All that is known of one prompt's candidates.
+
+    `scores` has one entry a completion (a pair judge's are win rates inside the pool, 0..1);
+    `preferences[i][j]` is the probability that completion i beats completion j, the diagonal ½,
+    None where that judgement failed or was not asked for.
+    """
+
+    prompt: Prompt
+    completions: tuple[Completion, ...]
+    scores: tuple[Score, ...] | None = None
+    preferences: tuple[tuple[float | None, ...], ...] | None = None
+
+
+@runtime_checkable
+class PairJudge(Protocol):
+    """Compares two answers. One verdict a match, in order; a failure is a verdict without p.
+
+    `reference_based`: the verdict leans on the prompt's gold answer, so that answer must not be
+    an opponent that this judge ranks.
+    """
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def reference_based(self) -> bool: ...
+
+    def compare(self, matches: Sequence[Match]) -> Iterator[Verdict]: ...
+
+
+@runtime_checkable
+class ScoreJudge(Protocol):
+    """Scores each candidate of a group absolutely. One sequence of scores a group, in order.
+
+    `scale` is (lowest, highest) score.
+    """
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def reference_based(self) -> bool: ...
+    @property
+    def scale(self) -> tuple[float, float]: ...
+
+    def score(self, groups: Sequence[Group]) -> Iterator[Sequence[Score]]: ...
+
+
+class Sampler(Protocol):
+    """Yields `spec.samples` completions a prompt, in the order in which they finish."""
+
+    def sample(self, prompts: Sequence[Prompt], spec: SampleSpec) -> Iterator[Completion]: ...
+
+
+# --- examples: what a method trains on --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """An answer to imitate."""
+
+    prompt: Prompt
+    completion: Completion
+    weight: float = 1.0
+    iteration: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers of which the first is preferred.
+
+    The values are the judge's (win rates inside the pool, or scores): soft targets read them.
+    """
+
+    prompt: Prompt
+    chosen: Completion
+    rejected: Completion
+    chosen_value: float
+    rejected_value: float
+    weight: float = 1.0
+    iteration: int = 0
+
+    @property
+    def margin(self) -> float:
+        return self.chosen_value - self.rejected_value
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One answer marked desirable or not."""
+
+    prompt: Prompt
+    completion: Completion
+    desirable: bool
+    weight: float = 1.0
+    iteration: int = 0
+
+
+Example = Demo | Pair | Labelled
+
+
+@dataclass(frozen=True, slots=True)
+class LogProbs:
+    """Summed completion log-probs and completion lengths in tokens, both [rows].
+
+    A batch of n pairs has 2n rows: the n chosen ones first, then the n rejected ones. Other kinds
+    have one row an example. `mismatched` is [rows] where a method asks for it (KTO), else None.
+    """
+
+    sums: Tensor
+    lengths: Tensor
+    mismatched: Tensor | None = None
+
+    @property
+    def chosen(self) -> Tensor:
+        """[n] sums of a pair batch's first half."""
+        return self.sums[: self.sums.shape[0] // 2]
+
+    @property
+    def rejected(self) -> Tensor:
+        """[n] sums of a pair batch's second half."""
+        return self.sums[self.sums.shape[0] // 2 :]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The examples of one step, as tensors.
+
+    `weights` [n]; `values` [rows], in the order of `LogProbs.sums` (pairs: chosen values, then
+    rejected values; zeros for demos); `desirable` [rows] booleans (all true for demos; pairs: true
+    for the first half).
+    """
+
+    weights: Tensor
+    values: Tensor
+    desirable: Tensor
+
+
+class Loss(NamedTuple):
+    """`mean` is the scalar to minimise; `diagnostics` are detached [n] tensors, one value an
+    example, averaged over a step's examples by whoever logs them."""
+
+    mean: Tensor
+    diagnostics: Mapping[str, Tensor]
+
+
+# --- methods ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hyper:
+    """A method's own training defaults; presets, files and --set override them."""
+
+    learning_rate: float = 5e-7
+    lora_learning_rate: float = 5e-5
+    epochs: int = 1
+    batch_size: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one iteration does, as papers leave it unsaid.
+
+    `samples` completions a prompt from the `sampler` policy; `gold` lets the teacher's completion
+    join the candidates; `judge` says whether candidates are scored, compared or neither, and
+    `judged_by` by whom; training starts from `start` and measures log-ratios against
+    `references`; `replay[k]` is the share of iteration t-1-k's own new examples that come back.
+    """
+
+    samples: int
+    sampler: Literal["none", "initial", "previous"]
+    gold: bool
+    judge: Literal["none", "score", "compare"]
+    judged_by: Literal["configured", "self"] = "configured"
+    start: PolicyRef = "previous"
+    references: tuple[PolicyRef, ...] = ("previous",)
+    replay: tuple[float, ...] = ()
+
+
+class Method(Protocol):
+    """A post-training method: declared choices and two pure functions (see docs/adding-a-method).
+
+    A method is a frozen dataclass whose fields are its settings (`--set method.beta=0.05`).
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    defaults: ClassVar[Hyper]
+
+    def plan(self, iteration: int, iterations: int) -> Plan:
+        """The plan of iteration 1..iterations."""
+        ...
+
+    def examples(self, group: Group, rng: Random) -> Iterable[Example]:
+        """Training examples from one prompt's judged candidates; pure, randomness from `rng`."""
+        ...
+
+    def loss(self, policy: LogProbs, references: Mapping[str, LogProbs], batch: Batch) -> Loss:
+        """The loss of one batch; pure, on plain tensors; `references` has the plan's keys."""
+        ...
+
+
+# --- scores -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WinRate:
+    """A win rate in percent with its uncertainty over prompts.
+
+    `se` is the standard error of the mean (ddof 1), `ci95` a bootstrap interval over prompts;
+    both None where fewer than two prompts were judged. Failed judgements are counted in
+    `n_failed` and are in no other number. `by_construction` says why the value is not a
+    measurement, where it is not one.
+    """
+
+    value: float | None
+    se: float | None
+    ci95: tuple[float, float] | None
+    n: int
+    n_wins: int
+    n_losses: int
+    n_draws: int
+    n_failed: int
+    failures: Mapping[str, int] = field(default_factory=dict)
+    by_construction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Characters of the outputs, and the share (0..1) that hit the token limit."""
+
+    mean: float
+    sd: float
+    median: float
+    p95: float
+    limit_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One policy's scores on one benchmark.
+
+    benchmark (with version), decoding and judge together are a board's key. `opponent` names the
+    fixed anchor of `win_rate`. `vs_initial` and `vs_previous` are against the run's own earlier
+    policies by the same judge.
+    """
+
+    benchmark: str
+    decoding: str
+    judge: str
+    opponent: str
+    win_rate: WinRate
+    vs_initial: WinRate
+    vs_previous: WinRate
+    lengths: Lengths

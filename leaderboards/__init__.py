@@ -1,0 +1,1 @@
+"""Leaderboards: rows of runs, ranked within one benchmark, decoding, judge and opponent."""

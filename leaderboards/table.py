@@ -1,0 +1,159 @@
+"""Boards for a terminal and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from leaderboards.board import BoardKey, BoardRow, Rate, boards, ranks, row_dict
+from leaderboards.papers import NO_INTERVALS, comparable, heading, published
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+NOTE = (
+    "Win rates in percent with 95% bootstrap intervals over prompts. "
+    "Rows whose intervals overlap are not told apart by their rank."
+)
+
+
+def printable(text: str) -> str:
+    """The text without characters that could steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def rate_text(rate: Rate) -> str:
+    """`61.2 [52.0, 70.1]`, or why there is no number."""
+    if rate.constructed and rate.value is not None:
+        return f"{rate.value:.0f} by construction"
+    if rate.value is None or rate.ci95 is None:
+        return f"— ({rate.n} judged)"
+    return f"{rate.value:.1f} [{rate.ci95[0]:.1f}, {rate.ci95[1]:.1f}]"
+
+
+def key_title(key: BoardKey) -> str:
+    return (
+        f"{key.benchmark} · decoding {key.decoding} · judge {key.judge} · opponent {key.opponent}"
+    )
+
+
+def render(rows: Iterable[BoardRow], *, with_published: bool = True) -> list[Table]:
+    """One rich table a key. Published figures follow a board that they are comparable with; where
+    there is none, they come last, in a table whose title says that they are not comparable."""
+    tables: list[Table] = []
+    ranked = boards(rows)
+    beside = False
+    for key, board in ranked.items():
+        tables.append(_board_table(key, board))
+        if with_published and comparable(key.benchmark, key.judge):
+            beside = True
+            tables.append(_published_table(heading(key.benchmark, key.judge)))
+    if with_published and not beside:
+        tables.append(_published_table(_apart(ranked)))
+    return tables
+
+
+def as_dicts(rows: Iterable[BoardRow], *, with_published: bool = True) -> dict[str, Any]:
+    """The same as JSON-able values: `boards`, each with its key and ranked rows, and `published`
+    with its heading and whether it is comparable with each board."""
+    ranked = boards(rows)
+    answer: dict[str, Any] = {
+        "boards": [
+            {
+                **key._asdict(),
+                "published_comparable": comparable(key.benchmark, key.judge),
+                "rows": [
+                    {"rank": rank, **_shown(row)}
+                    for rank, row in zip(ranks(board), board, strict=True)
+                ],
+            }
+            for key, board in ranked.items()
+        ]
+    }
+    if with_published:
+        fitting = [key for key in ranked if comparable(key.benchmark, key.judge)]
+        title = heading(fitting[0].benchmark, fitting[0].judge) if fitting else _apart(ranked)
+        answer["published"] = {
+            "title": title,
+            "note": NO_INTERVALS,
+            "rows": [asdict(row) for row in published()],
+        }
+    return answer
+
+
+def _shown(row: BoardRow) -> dict[str, Any]:
+    # A number without its interval is withheld here as in the table.
+    values = row_dict(row)
+    for name, rate in (
+        ("win_rate", row.win_rate),
+        ("vs_initial", row.vs_initial),
+        ("vs_previous", row.vs_previous),
+    ):
+        if not rate.showable:
+            values[name] = {**values[name], "value": None, "se": None}
+    return values
+
+
+def _apart(ranked: dict[BoardKey, list[BoardRow]]) -> str:
+    same_benchmark = bool(ranked) and all(k.benchmark.startswith("alpaca_eval") for k in ranked)
+    return heading("alpaca_eval" if same_benchmark else "", "")
+
+
+def _board_table(key: BoardKey, board: list[BoardRow]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=_text(key_title(key)), caption=NOTE, title_justify="left")
+    for name in ("#", "run", "method", "iter"):
+        table.add_column(name, justify="right" if name in {"#", "iter"} else "left")
+    for name in ("win rate [95%]", "vs initial [95%]", "vs previous [95%]", "prompts", "chars"):
+        table.add_column(name, justify="right")
+    for rank, row in zip(ranks(board), board, strict=True):
+        cells = (
+            "—" if rank is None else str(rank),
+            row.run,
+            row.method,
+            str(row.iteration),
+            rate_text(row.win_rate),
+            rate_text(row.vs_initial),
+            rate_text(row.vs_previous),
+            _prompts(row.win_rate),
+            f"{row.avg_length:.0f}",
+        )
+        table.add_row(*(_text(cell) for cell in cells))
+    return table
+
+
+def _prompts(rate: Rate) -> str:
+    return f"{rate.n} ({rate.n_failed} failed)" if rate.n_failed else str(rate.n)
+
+
+def _published_table(title: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=_text(title), caption=NO_INTERVALS, title_justify="left")
+    for name in ("base model", "method"):
+        table.add_column(name)
+    for name in ("iter", "LC win rate", "win rate", "chars"):
+        table.add_column(name, justify="right")
+    table.add_column("source")
+    for row in published():
+        cells = (
+            row.base,
+            row.method,
+            "" if row.iteration is None else str(row.iteration),
+            "" if row.lc_win_rate is None else f"{row.lc_win_rate:.2f}",
+            "" if row.win_rate is None else f"{row.win_rate:.2f}",
+            "" if row.avg_chars is None else str(row.avg_chars),
+            row.source,
+        )
+        table.add_row(*(_text(cell) for cell in cells))
+    return table
+
+
+def _text(content: str) -> Text:
+    # Text, not str: rich would read "[red]" in a run's name as markup.
+    from rich.text import Text
+
+    return Text(printable(content))

@@ -1,0 +1,372 @@
+"""Rules on groups: golden examples, degenerate pools, and what holds for every pool."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from harness.types import Completion, Group, Message, Pair, Prompt, Score, Source
+from trainers import rules
+from trainers.dno import DNO
+
+PROMPT = Prompt("p", (Message("user", "Name a river."),), gold="The Danube.")
+LOOP = "and so on and on " * 20
+SCORE_GATE, PAIR_GATE = rules.Gate(5, 5, 2, 1), rules.Gate(0.7, 0.5, 0.3, 0.15)
+quick = settings(max_examples=150, deadline=None)
+
+Matrix = tuple[tuple[float | None, ...], ...]
+
+
+def completions(texts: Sequence[str], gold: int | None = None) -> tuple[Completion, ...]:
+    source: dict[bool, Source] = {True: "gold", False: "policy"}
+    return tuple(Completion("p", i, t, source=source[i == gold]) for i, t in enumerate(texts))
+
+
+def scored(
+    values: Sequence[float | None], texts: Sequence[str] | None = None, gold: int | None = None
+) -> Group:
+    pool = completions(texts or [f"answer {i}" for i in range(len(values))], gold)
+    return Group(PROMPT, pool, scores=tuple(Score(value, "judge") for value in values))
+
+
+def compared(
+    upper: Sequence[Sequence[float | None]],
+    texts: Sequence[str] | None = None,
+    gold: int | None = None,
+) -> Group:
+    """A group from the upper triangle of its matrix, row by row."""
+    size = len(upper) + 1
+    rows: list[list[float | None]] = [[0.5] * size for _ in range(size)]
+    for i, row in enumerate(upper):
+        for j, p in enumerate(row, start=i + 1):
+            rows[i][j], rows[j][i] = p, None if p is None else 1 - p
+    pool = completions(texts or [f"answer {i}" for i in range(size)], gold)
+    return Group(PROMPT, pool, preferences=tuple(tuple(row) for row in rows))
+
+
+def samples(pairs: Sequence[Pair]) -> list[tuple[int, int]]:
+    return sorted((pair.chosen.sample, pair.rejected.sample) for pair in pairs)
+
+
+def dno(group: Group) -> list[Pair]:
+    return rules.dno_pairs(group, gate(group), ngram=4, repeated_share=0.3)
+
+
+def gate(group: Group) -> rules.Gate:
+    return PAIR_GATE if group.preferences is not None else SCORE_GATE
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def test_values_are_mean_hard_wins() -> None:
+    group = compared([[0.51, 0.99, 0.5], [0.5, 0.4], [0.1]])
+    assert rules.values(group) == pytest.approx((2.5 / 3, 0.5 / 3, 0.5 / 3, 2.5 / 3))
+
+
+def test_values_prefer_preferences_to_scores() -> None:
+    group = Group(
+        PROMPT,
+        completions(["a", "b"]),
+        scores=(Score(0.1, "j"), Score(0.9, "j")),
+        preferences=((0.5, 0.9), (0.1, 0.5)),
+    )
+    assert rules.values(group) == (1.0, 0.0)
+
+
+def test_identical_candidates_count_in_win_rates() -> None:
+    texts = ["best", "same", "same"]
+    assert rules.values(compared([[0.9, 0.9], [0.5]], texts)) == (1.0, 0.25, 0.25)
+
+
+def test_a_tie_survives_rounding() -> None:
+    assert rules.values(compared([[0.1 + 0.2 + 0.2]])) == (0.5, 0.5)
+    assert rules.values(compared([[0.5 + 1e-12]])) == (0.5, 0.5)
+
+
+def test_a_failed_comparison_takes_the_values_of_both_sides() -> None:
+    group = compared([[None, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9], [0.9, 0.9], [0.9]])
+    assert rules.values(group) == (None, None, 0.5, 0.25, 0.0)
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), float("inf"), -float("inf")])
+def test_failed_values_are_none(bad: float | None) -> None:
+    assert rules.values(scored([bad, 3.0])) == (None, 3.0)
+    assert rules.values(compared([[bad]])) == (None, None)
+
+
+def test_an_unjudged_group_has_no_values() -> None:
+    assert rules.values(Group(PROMPT, completions(["a", "b"]))) == (None, None)
+    assert rules.values(Group(PROMPT, ())) == ()
+
+
+def test_gold_completion() -> None:
+    group = Group(PROMPT, completions(["a", "gold"], gold=1))
+    assert rules.gold_completion(group) == group.completions[1]
+    assert rules.gold_completion(Group(PROMPT, completions(["a"]))) is None
+
+
+def test_repeated_ngrams() -> None:
+    assert rules.repeated_ngrams("one two three four five six", 4) == 0
+    assert rules.repeated_ngrams("too short", 4) == rules.repeated_ngrams("", 4) == 0
+    assert rules.repeated_ngrams("a b a b a b", 2) == pytest.approx(3 / 5)
+    assert rules.repeated_ngrams(LOOP, 4) > 0.9
+
+
+# --- best against worst -----------------------------------------------------------------------
+
+
+def test_best_worst() -> None:
+    (pair,) = rules.best_worst(scored([3, 5, 1, 4]))
+    assert (pair.chosen.sample, pair.rejected.sample) == (1, 2)
+    assert (pair.chosen_value, pair.rejected_value, pair.margin) == (5, 1, 4)
+    assert pair.prompt is PROMPT
+
+
+def test_best_worst_of_equals_takes_the_first_samples() -> None:
+    assert samples(rules.best_worst(scored([1, 5, 5, 1]))) == [(1, 0)]
+
+
+def test_best_worst_passes_over_failures() -> None:
+    assert samples(rules.best_worst(scored([None, 2, 5, None]))) == [(2, 1)]
+
+
+def test_best_worst_of_one_text_takes_the_next_widest_pair() -> None:
+    assert samples(rules.best_worst(scored([5, 0, 3], ["same", "same ", "other"]))) == [(2, 1)]
+
+
+def test_best_worst_reads_a_data_sets_own_pair() -> None:
+    pool = (
+        Completion("p", 0, "The Danube.", source="gold"),
+        Completion("p", 1, "No idea.", source="dataset"),
+    )
+    group = Group(PROMPT, pool, scores=(Score(1.0, "dataset"), Score(0.0, "dataset")))
+    (pair,) = rules.best_worst(group)
+    assert (pair.chosen, pair.rejected) == pool
+
+
+# --- DNO's pairs ------------------------------------------------------------------------------
+
+
+def test_dno_under_a_score_judge() -> None:
+    # The gold answer (5) needs a lead of 2, the student's own (6 and 5) a lead of 1: student 1
+    # beats the teacher, and gold does not beat 4.
+    group = scored([5, 6, 5, 4, 3], gold=0)
+    expected = [(0, 4), (1, 0), (1, 2), (1, 3), (1, 4), (2, 3), (2, 4)]
+    assert samples(dno(group)) == expected
+
+
+def test_dno_under_a_score_judge_needs_a_good_positive() -> None:
+    assert dno(scored([4, 4.9, 0, 0], gold=0)) == []
+
+
+def test_dno_drops_a_prompt_whose_listwise_judgement_failed() -> None:
+    assert dno(scored([6, 0, 0, None], gold=0)) == []
+
+
+def test_dno_under_a_pair_judge() -> None:
+    # Hard wins: gold 3 of 4, sample 1: 4 of 4 (it beats the teacher), 2: 1 of 4, 3: 2 of 4, 4: 0.
+    group = compared([[0.4, 0.8, 0.7, 0.9], [0.6, 0.6, 0.6], [0.4, 0.6], [0.6]], gold=0)
+    assert rules.values(group) == (0.75, 1.0, 0.25, 0.5, 0.0)
+    expected = [(0, 2), (0, 4), (1, 0), (1, 2), (1, 3), (1, 4), (3, 2), (3, 4)]
+    assert samples(dno(group)) == expected
+
+
+def test_dno_margin_is_kept_in_floating_point() -> None:
+    # Six candidates: 3.5 of 5 wins against 2 of 5 is a lead of 0.3, in floats 0.29999999999999993.
+    upper: list[list[float]] = [[1, 1, 1, 0.5, 0], [0, 1, 0, 1], [0.5, 0.5, 1], [0.5, 0.5], [0.5]]
+    group = compared(upper, gold=0)
+    found = rules.values(group)
+    assert found[:2] == (0.7, 0.4)
+    assert 0.7 - 0.4 < 0.3
+    assert (0, 1) in samples(dno(group))
+
+
+def test_dno_keeps_a_pool_with_one_failed_comparison() -> None:
+    group = compared([[0.9, 0.9, 0.9], [None, 0.9], [0.9]], gold=0)
+    assert samples(dno(group)) == [(0, 3)]
+
+
+def test_a_repetitive_sample_is_a_negative_at_once() -> None:
+    group = scored([5, 6, 5], texts=["The Danube.", LOOP, "The Elbe."], gold=0)
+    # Sample 1 has the highest score, and no margin is asked of its opponents.
+    assert samples(dno(group)) == [(0, 1), (2, 1)]
+
+
+def test_a_repetitive_gold_answer_is_judged_like_any_other() -> None:
+    group = scored([6, 0, 5.5], texts=[LOOP, "The Danube.", "The Elbe."], gold=0)
+    assert samples(dno(group)) == [(0, 1), (2, 1)]
+
+
+def test_without_the_gold_answer_students_make_pairs() -> None:
+    assert samples(dno(scored([6, 4]))) == [(0, 1)]
+
+
+def test_the_methods_gate_is_the_papers() -> None:
+    assert DNO().gate(scored([1, 2])) == SCORE_GATE
+    assert DNO().gate(compared([[0.5]])) == PAIR_GATE
+
+
+# --- degenerate pools -------------------------------------------------------------------------
+
+DEGENERATE = {
+    "no candidate": (Group(PROMPT, ()), "no gold"),
+    "unjudged, no gold": (Group(PROMPT, completions(["a"])), "no gold"),
+    "one candidate": (scored([5], gold=0), "one candidate"),
+    "one compared": (Group(PROMPT, completions(["a"]), preferences=((0.5,),)), "one candidate"),
+    "identical": (scored([6, 6, 6], ["a", "a ", "a"]), "identical candidates"),
+    "identical, noisy judge": (scored([6, 0], ["a", "a"]), "identical candidates"),
+    "identical, unjudged": (Group(PROMPT, completions(["a", "a"])), "identical candidates"),
+    "identical but a failure": (
+        compared([[0.5, 0.9, 0.9], [0.9, 0.9], [None]], ["a", "a", "b", "c"]),
+        "identical candidates",
+    ),
+    "all tied": (scored([6, 6, 6]), "all tied"),
+    "all tied, compared": (compared([[0.5, 0.5], [0.5]]), "all tied"),
+    "a cycle": (compared([[0.9, 0.1], [0.9]]), "all tied"),
+    "all failed": (scored([None, None, None]), "judgement failed"),
+    "all comparisons failed": (compared([[None, None], [None]]), "judgement failed"),
+    "one left": (scored([None, 6]), "judgement failed"),
+    "unjudged": (Group(PROMPT, completions(["a", "gold"], gold=1)), "judgement failed"),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_pools_give_nothing(name: str) -> None:
+    group, reason = DEGENERATE[name]
+    assert rules.best_worst(group) == []
+    assert dno(group) == []
+    assert rules.reason(group) == reason
+
+
+def test_reasons_of_dno_alone() -> None:
+    assert rules.reason(scored([3, 2, 1])) == "no pair passed the gate"
+    assert rules.reason(scored([6, 0, None])) == "judgement failed"  # the listwise one
+
+
+# --- what holds for every pool ----------------------------------------------------------------
+
+
+@st.composite
+def score_groups(draw: st.DrawFn) -> Group:
+    texts = draw(st.lists(st.sampled_from(["a", "b", "c", "d", LOOP]), max_size=7))
+    one = st.none() | st.integers(0, 6) | st.floats(0, 6)
+    values = draw(st.lists(one, min_size=len(texts), max_size=len(texts)))
+    gold = draw(st.none() | st.integers(0, max(0, len(texts) - 1)))
+    return Group(
+        PROMPT, completions(texts, gold), scores=tuple(Score(value, "judge") for value in values)
+    )
+
+
+@st.composite
+def pair_groups(draw: st.DrawFn) -> Group:
+    texts = draw(st.lists(st.sampled_from(["a", "b", "c", "d", LOOP]), min_size=1, max_size=7))
+    judged = st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.7, 1.0]) | st.floats(0, 1)
+    one = st.none() | judged if draw(st.booleans()) else judged
+    upper = [[draw(one) for _ in texts[i + 1 :]] for i in range(len(texts) - 1)]
+    return compared(upper, texts, draw(st.none() | st.integers(0, len(texts) - 1)))
+
+
+groups = score_groups() | pair_groups()
+
+
+def permuted(group: Group, order: Sequence[int]) -> Group:
+    return Group(
+        group.prompt,
+        tuple(group.completions[i] for i in order),
+        group.scores and tuple(group.scores[i] for i in order),
+        group.preferences and tuple(tuple(group.preferences[i][j] for j in order) for i in order),
+    )
+
+
+@quick
+@given(groups)
+def test_no_pair_violates_gate_or_margin(group: Group) -> None:
+    numbers = gate(group)
+    for pair in dno(group):
+        is_gold = pair.chosen.source == "gold"
+        assert pair.chosen_value >= (numbers.gold if is_gold else numbers.student) - 1e-9
+        assert pair.chosen.text != LOOP or is_gold
+        if pair.rejected.text != LOOP or pair.rejected.source == "gold":
+            margin = numbers.gold_margin if is_gold else numbers.student_margin
+            assert pair.margin >= margin - 1e-9
+
+
+@quick
+@given(groups)
+def test_every_pair_within_gate_and_margin_is_there(group: Group) -> None:
+    assume(all(c.text != LOOP for c in group.completions))
+    assume(group.preferences is not None or None not in rules.values(group))
+    found = set(samples(dno(group)))
+    for high, low in ((h, w) for h in rules.usable(group) for w in rules.usable(group)):
+        numbers = gate(group)
+        least, margin = (
+            (numbers.gold, numbers.gold_margin)
+            if high.is_gold
+            else (numbers.student, numbers.student_margin)
+        )
+        fits = high.value >= least and high.value - low.value >= margin
+        if fits and high.completion.text != low.completion.text:
+            assert (high.completion.sample, low.completion.sample) in found
+
+
+@quick
+@given(groups)
+def test_identical_candidates_never_pair(group: Group) -> None:
+    for pair in dno(group) + rules.best_worst(group):
+        assert pair.chosen.text != pair.rejected.text
+
+
+@quick
+@given(groups, st.data())
+def test_the_order_of_candidates_does_not_matter(group: Group, data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(len(group.completions))))
+    other = permuted(group, order)
+    assert Counter(samples(dno(other))) == Counter(samples(dno(group)))
+    assert samples(rules.best_worst(other)) == samples(rules.best_worst(group))
+    assert rules.reason(other) == rules.reason(group)
+
+
+@quick
+@given(groups)
+def test_failed_judgements_are_never_used(group: Group) -> None:
+    failed = {
+        c.sample for c, v in zip(group.completions, rules.values(group), strict=True) if v is None
+    }
+    if group.preferences is not None:
+        rows = {i for i, row in enumerate(group.preferences) if any(p is None for p in row)}
+        assert rows <= failed
+    for pair in dno(group) + rules.best_worst(group):
+        assert not failed & {pair.chosen.sample, pair.rejected.sample}
+
+
+@quick
+@given(groups)
+def test_best_worst_has_the_widest_margin(group: Group) -> None:
+    pairs = rules.best_worst(group)
+    assert len(pairs) <= 1
+    for pair in pairs:
+        assert pair.margin > 0
+        wider = [
+            (high, low)
+            for high in rules.usable(group)
+            for low in rules.usable(group)
+            if high.value - low.value > pair.margin and not high.same_text(low)
+        ]
+        assert wider == []
+
+
+@quick
+@given(groups)
+def test_values_of_a_pair_judge_are_win_rates(group: Group) -> None:
+    found = rules.values(group)
+    assert len(found) == len(group.completions)
+    if group.preferences is not None:
+        assert all(value is None or 0 <= value <= 1 for value in found)
+        if found and None not in found and len(found) > 1:
+            total = sum(value for value in found if value is not None)
+            assert total == pytest.approx(len(found) / 2)

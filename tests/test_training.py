@@ -1,0 +1,472 @@
+"""Training: exact whatever the micro-batches, deterministic, and the same as TRL's DPO."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from harness.config import LoraConfig
+from harness.errors import HarnessError
+from harness.models import tiny
+from harness.models.chat import ChatTokenizer
+from harness.models.load import load_model
+from harness.records import TrainStep, TrainSummary
+from harness.training import train as train_module
+from harness.training.batches import encode, micro_batches, schedule
+from harness.training.logprobs import Row, all_logprobs, completion_logprobs
+from harness.training.optimise import optimise
+from harness.training.train import TrainSettings, train
+from harness.types import (
+    Batch,
+    Completion,
+    Demo,
+    Example,
+    Labelled,
+    LogProbs,
+    Loss,
+    Message,
+    Method,
+    Pair,
+    Prompt,
+)
+from trainers.dno import DNO
+from trainers.sft import SFT
+
+CPU = torch.device("cpu")
+SETTINGS = TrainSettings(
+    learning_rate=1e-3,
+    epochs=2,
+    batch_size=8,
+    micro_batch_size=8,
+    warmup=0.0,
+    max_grad_norm=1.0,
+    lora=None,
+    seed=0,
+    device="cpu",
+)
+TEXT = "the sea wind bread water answer is a long short river planet rings first then list"
+WORDS = TEXT.split()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.build(folder, lambda _line: None)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Waking a second thread for a model this small costs more than it brings."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def model(start: Path) -> PreTrainedModel:
+    return load_model(start, CPU, torch.float32)
+
+
+def prompt(number: int) -> Prompt:
+    random = Random(number)
+    text = " ".join(random.choices(WORDS, k=random.randint(2, 12)))
+    return Prompt(f"p{number}", (Message("user", text),))
+
+
+def completion(number: int, side: int) -> Completion:
+    random = Random(f"{number}/{side}")
+    text = " ".join(random.choices(WORDS, k=random.randint(1, 15)))
+    return Completion(f"p{number}", side, text)
+
+
+def pairs(count: int) -> list[Example]:
+    return [
+        Pair(prompt(i), completion(i, 0), completion(i, 1), 0.75, 0.25, weight=1 + i % 2)
+        for i in range(count)
+    ]
+
+
+def demos(count: int) -> list[Example]:
+    return [Demo(prompt(i), completion(i, 0)) for i in range(count)]
+
+
+def run(
+    start: Path,
+    out: Path,
+    examples: list[Example],
+    method: Method | None = None,
+    references: Mapping[str, Path] | None = None,
+    settings: TrainSettings = SETTINGS,
+) -> TrainSummary:
+    return train(
+        start=start,
+        references={"previous": start} if references is None else references,
+        examples=examples,
+        method=DNO() if method is None else method,
+        settings=settings,
+        out=out,
+        on_step=lambda _step, _total: None,
+    )
+
+
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def rows(start: Path, count: int) -> tuple[Row, ...]:
+    return encode(pairs(count), ChatTokenizer.load(start), 2048).rows
+
+
+# --- log-probabilities ------------------------------------------------------------------------
+
+
+def naive(model: PreTrainedModel, row: Row) -> float:
+    """From all logits of the row alone."""
+    ids = torch.tensor([row.ids])
+    with torch.no_grad():
+        logps = model(ids).logits[0].double().log_softmax(-1)
+    places = range(row.prompt_length, len(row.ids))
+    return sum(float(logps[place - 1, row.ids[place]]) for place in places)
+
+
+def test_logprobs_equal_those_from_full_logits(model: PreTrainedModel, start: Path) -> None:
+    some = rows(start, 5)
+    found = completion_logprobs(model, some)
+    assert found.sums.tolist() == pytest.approx([naive(model, row) for row in some], abs=1e-3)
+    assert found.lengths.tolist() == [row.completion_length for row in some]
+    assert found.sums.dtype == torch.float32
+
+
+def test_padding_and_batching_change_nothing(model: PreTrainedModel, start: Path) -> None:
+    some = rows(start, 6)
+    one_by_one = all_logprobs(model, some, 1)
+    for size in (3, 12):
+        together = all_logprobs(model, some, size)
+        torch.testing.assert_close(together.sums, one_by_one.sums, atol=2e-4, rtol=0)
+        assert together.lengths.tolist() == one_by_one.lengths.tolist()
+
+
+def test_the_pad_token_inside_a_completion_counts(model: PreTrainedModel) -> None:
+    row = Row((5, 6, 0, 0, 2), 2)
+    found = completion_logprobs(model, [row, Row((5, 6, 7, 8, 9, 10, 11), 2)])
+    assert found.lengths.tolist() == [3, 5]
+    assert found.sums.tolist()[0] == pytest.approx(naive(model, row), abs=1e-4)
+
+
+def test_logits_are_what_the_model_makes_of_them(start: Path) -> None:
+    """A model that changes its logits after the output layer keeps doing so."""
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 600}
+    torch.manual_seed(0)
+    config = Gemma2Config(**sizes, **heads, final_logit_softcapping=0.05, pad_token_id=0)
+    capped = Gemma2ForCausalLM(config).eval()
+    some = rows(start, 2)
+    found = completion_logprobs(capped, some).sums.tolist()
+    assert found == pytest.approx([naive(capped, row) for row in some], abs=1e-3)
+
+
+# --- examples ---------------------------------------------------------------------------------
+
+
+def test_sampled_ids_are_used_as_they_are(start: Path) -> None:
+    sampled = Completion("p0", 0, "not what the ids say", token_ids=(9, 8, 7))
+    (row,) = encode([Demo(prompt(0), sampled)], ChatTokenizer.load(start), 2048).rows
+    assert row.ids[row.prompt_length :] == (9, 8, 7)
+
+
+def test_batch_is_ordered_like_its_rows(start: Path) -> None:
+    data = encode(pairs(3), ChatTokenizer.load(start), 2048)
+    batch = data.batch([2, 1], CPU)
+    assert batch.weights.tolist() == [1, 2]
+    assert batch.values.tolist() == [0.75, 0.75, 0.25, 0.25]
+    assert batch.desirable.tolist() == [True, True, False, False]
+    assert data.select([2, 1]) == tuple(data.rows[i] for i in (2, 1, 5, 4))
+
+
+def test_single_answers_have_one_row(start: Path) -> None:
+    chat = ChatTokenizer.load(start)
+    labelled = [Labelled(prompt(i), completion(i, 0), desirable=i == 1) for i in range(2)]
+    batch = encode(labelled, chat, 2048).batch([0, 1], CPU)
+    assert batch.desirable.tolist() == [False, True]
+    assert batch.values.tolist() == [0, 0]
+    assert encode(demos(2), chat, 2048).batch([0], CPU).desirable.tolist() == [True]
+
+
+def test_unusable_examples_are_named(start: Path, tmp_path: Path) -> None:
+    chat = ChatTokenizer.load(start)
+    with pytest.raises(HarnessError, match="no examples"):
+        run(start, tmp_path / "out", [])
+    with pytest.raises(HarnessError, match=r"several kinds \(Demo, Pair\)"):
+        run(start, tmp_path / "out", [*pairs(1), *demos(1)])
+    with pytest.raises(HarnessError, match=r"'p0' with its policy completion has .* context of 5"):
+        encode(pairs(1), chat, 5)
+    assert not (tmp_path / "out").exists()
+
+
+def test_steps_depend_on_the_seed_alone(start: Path) -> None:
+    steps = schedule(10, 8, 2, seed=1)
+    assert [len(step) for step in steps] == [8, 2, 8, 2]
+    assert sorted(steps[0] + steps[1]) == sorted(steps[2] + steps[3]) == list(range(10))
+    assert steps == schedule(10, 8, 2, seed=1) != schedule(10, 8, 2, seed=2)
+    data = encode(pairs(10), ChatTokenizer.load(start), 2048)
+    parts = list(micro_batches(data, steps[0], 3))
+    assert [len(part) for part in parts] == [3, 3, 2]
+    assert sorted(sum(parts, ())) == sorted(steps[0])
+
+
+# --- training ---------------------------------------------------------------------------------
+
+
+def test_micro_batches_change_nothing(start: Path, tmp_path: Path) -> None:
+    """10 examples: steps of 8 and 2, in forward passes of 8, of 3+3+2, and of 1."""
+    found = []
+    for size in (8, 3, 1):
+        settings = replace(SETTINGS, micro_batch_size=size)
+        found.append(run(start, tmp_path / f"{size}", pairs(10), settings=settings))
+    whole, *others = found
+    assert len(whole.steps) == 4
+    assert len({step.loss for step in whole.steps}) == 4
+    for other in others:
+        assert other.tokens == whole.tokens
+        for mine, its in zip(other.steps, whole.steps, strict=True):
+            assert mine.loss == pytest.approx(its.loss, abs=1e-5)
+            assert mine.grad_norm == pytest.approx(its.grad_norm, rel=1e-4)
+            for name in ("logps_chosen", "logps_rejected", "margin"):
+                assert mine.diagnostics[name] == pytest.approx(its.diagnostics[name], abs=1e-3)
+    # Adam turns a gradient near 0 into a step of up to the learning rate, so rounding shows there.
+    weights = [load_model(tmp_path / f"{size}", CPU).state_dict() for size in (8, 3, 1)]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, atol=2e-4, rtol=1e-4)
+        torch.testing.assert_close(weights[2][name], tensor, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=4, alpha=8)])
+def test_same_inputs_same_bytes(start: Path, tmp_path: Path, lora: LoraConfig | None) -> None:
+    settings = replace(SETTINGS, lora=lora, batch_size=4, micro_batch_size=3)
+    first = run(start, tmp_path / "a", pairs(6), settings=settings)
+    torch.rand(3)  # where the global stream stands must not matter
+    second = run(start, tmp_path / "b", pairs(6), settings=settings)
+    run(start, tmp_path / "c", pairs(6), settings=replace(settings, seed=1))
+    assert first == second
+    assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
+
+
+def test_loss_starts_at_ln_2_and_falls(start: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def on_step(step: TrainStep, total: int) -> None:
+        seen.append((step.step, total))
+
+    examples = [replace(pair, weight=1.0) for pair in pairs(12)]
+    summary = train(
+        start=start,
+        references={"previous": start},
+        examples=examples,
+        method=DNO(),
+        settings=replace(SETTINGS, epochs=4, warmup=0.3),
+        out=tmp_path / "out",
+        on_step=on_step,
+    )
+    assert seen == [(number, 8) for number in range(1, 9)]
+    first, last = summary.steps[0], summary.steps[-1]
+    assert first.loss == pytest.approx(math.log(2), abs=1e-6)
+    assert first.diagnostics["margin"] == pytest.approx(0, abs=1e-5)
+    assert last.loss < summary.steps[2].loss < math.log(2)
+    assert summary.after["loss"] < math.log(2)
+    assert summary.after["accuracy"] > 0.9
+    assert [step.epoch for step in summary.steps] == [i / 2 for i in range(1, 9)]
+    rates = [step.learning_rate / SETTINGS.learning_rate for step in summary.steps]
+    assert rates == pytest.approx([0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    data = encode(examples, ChatTokenizer.load(start), 2048)
+    assert summary.tokens == 4 * sum(len(row.ids) for row in data.rows)
+
+
+def test_sft_lowers_the_loss(start: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=4)
+    summary = run(start, tmp_path / "out", demos(8), method=SFT(), references={}, settings=settings)
+    assert summary.after["loss"] < summary.steps[0].loss - 0.1
+    assert summary.examples == 8
+
+
+def test_out_is_a_whole_model_folder(start: Path, tmp_path: Path) -> None:
+    summary = run(start, tmp_path / "new" / "out", pairs(4))
+    names = {file.name for file in (tmp_path / "new" / "out").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["out"]
+    trained = load_model(tmp_path / "new" / "out", CPU)
+    assert trained.config.use_cache is True
+    chat = ChatTokenizer.load(tmp_path / "new" / "out")
+    assert chat.prompt_ids(prompt(0)) == ChatTokenizer.load(start).prompt_ids(prompt(0))
+    found = all_logprobs(trained, encode(pairs(4), chat, 2048).rows, 8)
+    assert summary.after["logps_chosen"] == pytest.approx(float(found.chosen.mean()), abs=1e-3)
+
+
+def test_each_reference_is_measured_under_its_own_model(start: Path, tmp_path: Path) -> None:
+    """The second iteration starts from the first's policy, against either of the two."""
+    previous = tmp_path / "previous"
+    run(start, previous, pairs(8))
+    by_initial = run(previous, tmp_path / "a", pairs(8), references={"previous": start})
+    by_previous = run(previous, tmp_path / "b", pairs(8), references={"previous": previous})
+    assert by_previous.steps[0].diagnostics["margin"] == pytest.approx(0, abs=1e-5)
+    assert by_initial.steps[0].diagnostics["margin"] > 0.01
+
+
+def test_a_reference_met_twice_is_loaded_once(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def load(path: Path, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+        loaded.append(path.name)
+        return load_model(path, device, dtype)
+
+    run(start, tmp_path / "other", pairs(2))
+    monkeypatch.setattr(train_module, "load_model", load)
+    references = {"previous": start, "initial": tmp_path / "other", "same": tmp_path / "other"}
+    run(start, tmp_path / "out", pairs(2), references=references)
+    assert loaded == [start.name, "other"]
+
+
+def test_lora_trains_adapters_alone_and_merges_them(
+    model: PreTrainedModel, start: Path, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, lora=LoraConfig(r=4, alpha=8), epochs=3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    data = encode(pairs(8), ChatTokenizer.load(start), 2048)
+    references = train_module._references({"previous": start}, start, model, _no, data, 8)
+    adapted = train_module._attach(model, LoraConfig(r=4, alpha=8), settings.seed)
+    optimise(model, data, references, DNO(), settings, lambda _step, _total: None)
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert len(names) == 2 * 2 * 7
+    assert all("lora_" in name for name in names)
+    for name, tensor in model.state_dict().items():
+        if "lora_" not in name:
+            assert torch.equal(tensor, before[name.replace(".base_layer", "")])
+    by_adapter = all_logprobs(model, data.rows, 8)
+    by_merged = all_logprobs(adapted.merge_and_unload(), data.rows, 8)
+    torch.testing.assert_close(by_merged.sums, by_adapter.sums, atol=1e-3, rtol=0)
+
+    summary = run(start, tmp_path / "out", pairs(8), settings=settings)
+    assert not list((tmp_path / "out").glob("adapter*"))
+    saved = load_model(tmp_path / "out", CPU)
+    assert set(saved.state_dict()) == set(before)
+    torch.testing.assert_close(
+        all_logprobs(saved, data.rows, 8).sums, by_merged.sums, atol=1e-3, rtol=0
+    )
+    assert summary.after["loss"] < summary.steps[0].loss
+
+
+def _no(path: Path) -> PreTrainedModel:
+    raise AssertionError(f"{path} is the start model, which is loaded already")
+
+
+@dataclass(frozen=True)
+class Broken(DNO):
+    """A DNO whose loss is not a number from the given call on."""
+
+    healthy: int = 0
+
+    def loss(self, policy: LogProbs, references: Mapping[str, LogProbs], batch: Batch) -> Loss:
+        loss = super().loss(policy, references, batch)
+        calls.append(1)
+        return loss._replace(mean=loss.mean * math.nan) if len(calls) > self.healthy else loss
+
+
+calls: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("healthy", "message"),
+    [(1, "step 2 of 2 is nan, on the prompts 'p[0-3]', 'p[0-3]'"), (2, "all examples is nan")],
+)
+def test_a_loss_that_is_no_number_ends_training(
+    start: Path, tmp_path: Path, healthy: int, message: str
+) -> None:
+    calls.clear()
+    settings = replace(SETTINGS, batch_size=2, epochs=1)
+    with pytest.raises(HarnessError, match=message):
+        run(start, tmp_path / "out", pairs(4), method=Broken(healthy=healthy), settings=settings)
+    assert not (tmp_path / "out").exists()
+
+
+# --- against TRL ------------------------------------------------------------------------------
+
+
+def test_ten_steps_of_dpo_equal_trl(start: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, batch_size=4, micro_batch_size=4, epochs=5, learning_rate=1e-4)
+    examples = [like_trl(pair, ChatTokenizer.load(start)) for pair in pairs(8)]
+    ours = run(start, tmp_path / "out", examples, settings=settings)
+    # TRL gets the very steps of ours, in order.
+    order = [index for step in schedule(8, 4, 5, settings.seed) for index in step]
+    theirs = trl_losses(start, tmp_path / "trl", [examples[i] for i in order], settings)
+    assert [step.loss for step in ours.steps] == pytest.approx(theirs, abs=1e-5)
+    assert theirs[-1] < theirs[0] - 0.01
+
+
+def like_trl(pair: Example, chat: ChatTokenizer) -> Example:
+    """TRL also trains on what the template writes after the end of a turn: here a line break."""
+    assert isinstance(pair, Pair)
+
+    def longer(completion: Completion) -> Completion:
+        ids = (*chat.completion_ids(completion), *chat.text_ids("\n"))
+        return replace(completion, token_ids=ids)
+
+    return replace(pair, chosen=longer(pair.chosen), rejected=longer(pair.rejected), weight=1.0)
+
+
+def trl_losses(
+    start: Path, folder: Path, examples: list[Example], settings: TrainSettings
+) -> list[float]:
+    """The losses of TRL's DPOTrainer on consecutive batches of the examples."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TRL's and its dependencies', not ours
+        from datasets import Dataset
+        from transformers import AutoTokenizer
+        from trl import DPOConfig, DPOTrainer
+
+        chat = [
+            {
+                "prompt": [{"role": "user", "content": pair.prompt.instruction}],
+                "chosen": [{"role": "assistant", "content": pair.chosen.text}],
+                "rejected": [{"role": "assistant", "content": pair.rejected.text}],
+            }
+            for pair in examples
+            if isinstance(pair, Pair)
+        ]
+        trainer = DPOTrainer(
+            model=load_model(start, CPU, torch.float32),
+            ref_model=load_model(start, CPU, torch.float32),
+            args=DPOConfig(
+                output_dir=str(folder),
+                beta=DNO().beta,
+                learning_rate=settings.learning_rate,
+                per_device_train_batch_size=settings.batch_size,
+                num_train_epochs=1,
+                train_sampling_strategy="sequential",
+                gradient_checkpointing=False,
+                bf16=False,
+                use_cpu=True,
+                dataloader_pin_memory=False,
+                logging_steps=1,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+            ),
+            train_dataset=Dataset.from_list(chat),
+            processing_class=AutoTokenizer.from_pretrained(start),
+        )
+        trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -1,0 +1,194 @@
+"""Rules that turn one prompt's judged candidates into pairs: pure functions of a Group.
+
+A candidate has one value. Under a pair judge (the group has preferences) it is the mean of its
+hard wins inside the pool, 0..1; under a score judge it is its score. A candidate with any failed
+judgement has none and is never used: nothing is imputed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from harness.types import Completion, Group, Pair, Score
+
+TOLERANCE = 1e-9
+"""Win rates are fractions in floating point: 0.7 − 0.4 falls just short of 0.3 and must not."""
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def values(group: Group) -> tuple[float | None, ...]:
+    """The value of each candidate, None where a judgement of it failed; finite otherwise.
+
+    Identical candidates all stay in the pool: they are each other's opponents (at ½) and count as
+    often as they were sampled in everybody's win rate.
+    """
+    if group.preferences is not None:
+        return tuple(_win_rate(row, i) for i, row in enumerate(group.preferences))
+    if group.scores is not None:
+        return tuple(_score(score) for score in group.scores)
+    return (None,) * len(group.completions)
+
+
+def _win_rate(row: Sequence[float | None], own: int) -> float | None:
+    wins = [_hard_win(p) for opponent, p in enumerate(row) if opponent != own]
+    judged = [win for win in wins if win is not None]
+    return sum(judged) / len(judged) if judged and len(judged) == len(wins) else None
+
+
+def _hard_win(p: float | None) -> float | None:
+    """1, ½ or 0. Hard, since soft probabilities near ½ among samples of one policy would never
+    pass a gate next to a gold answer that wins clearly."""
+    if p is None or not math.isfinite(p):
+        return None
+    return 0.5 if abs(p - 0.5) < TOLERANCE else float(p > 0.5)
+
+
+def _score(score: Score) -> float | None:
+    return score.value if score.value is not None and math.isfinite(score.value) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A completion with its value."""
+
+    completion: Completion
+    value: float
+
+    @property
+    def is_gold(self) -> bool:
+        return self.completion.source == "gold"
+
+    def same_text(self, other: Candidate) -> bool:
+        """Nothing is to be learnt from a preference between two answers that read the same."""
+        return self.completion.text.strip() == other.completion.text.strip()
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """An order that does not depend on the place in the group."""
+        return (self.completion.source, self.completion.sample, self.completion.text)
+
+
+def usable(group: Group) -> list[Candidate]:
+    """The candidates that have a value, in the group's order."""
+    pool = zip(group.completions, values(group), strict=True)
+    return [Candidate(completion, value) for completion, value in pool if value is not None]
+
+
+def pair(group: Group, chosen: Candidate, rejected: Candidate) -> Pair:
+    return Pair(group.prompt, chosen.completion, rejected.completion, chosen.value, rejected.value)
+
+
+def gold_completion(group: Group) -> Completion | None:
+    """The teacher's answer, where it is among the candidates."""
+    return next((c for c in group.completions if c.source == "gold"), None)
+
+
+# --- pairs ------------------------------------------------------------------------------------
+
+
+def best_worst(group: Group) -> list[Pair]:
+    """The pair of highest against lowest value; nothing where all tie.
+
+    Of equal values the one that comes first by source, sample number and text is taken, so that
+    the answer does not depend on the candidates' order. Where the best and the worst read the
+    same (a noisy judge), the widest pair of different texts is taken instead.
+    """
+    pairs = [
+        (high, low)
+        for high, low in permutations(usable(group), 2)
+        if high.value - low.value > TOLERANCE and not high.same_text(low)
+    ]
+    if not pairs:
+        return []
+    return [pair(group, *min(pairs, key=lambda p: (p[1].value - p[0].value, p[0].key, p[1].key)))]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a positive must reach, and by how much it must lead its negative: one pair of numbers
+    for the gold answer, one for the student's own."""
+
+    gold: float
+    student: float
+    gold_margin: float
+    student_margin: float
+
+    def passes(self, positive: Candidate) -> bool:
+        least = self.gold if positive.is_gold else self.student
+        return positive.value >= least - TOLERANCE
+
+    def leads(self, positive: Candidate, negative: Candidate) -> bool:
+        margin = self.gold_margin if positive.is_gold else self.student_margin
+        return positive.value - negative.value >= margin - TOLERANCE
+
+
+def dno_pairs(group: Group, gate: Gate, ngram: int, repeated_share: float) -> list[Pair]:
+    """Every large-margin pair of the pool (arXiv 2404.03715, Algorithm 2, line 5).
+
+    Any candidate may be the negative, the gold answer included: student ≻ teacher is what lets a
+    student pass its teacher. A student's sample with more than `repeated_share` repeated n-grams
+    is a negative at once: of every positive that passes the gate, whatever its own value.
+    Under a score judge one prompt's candidates are scored in one listwise judgement, so where any
+    score is missing that judgement failed and the prompt is dropped.
+    """
+    if group.preferences is None and None in values(group):
+        return []
+    pool = usable(group)
+    repetitive = {
+        c.key
+        for c in pool
+        if not c.is_gold and repeated_ngrams(c.completion.text, ngram) > repeated_share
+    }
+    return [
+        pair(group, positive, negative)
+        for positive, negative in permutations(pool, 2)
+        if positive.key not in repetitive
+        and not positive.same_text(negative)
+        and gate.passes(positive)
+        and (negative.key in repetitive or gate.leads(positive, negative))
+    ]
+
+
+def repeated_ngrams(text: str, n: int) -> float:
+    """The share of word n-grams that stood in the text before, 0..1.
+
+    Words are what white space separates, so that the rules of a table or the brackets of a
+    program are not taken for repetition.
+    """
+    words = text.lower().split()
+    ngrams = list(zip(*(words[i:] for i in range(n)), strict=False))
+    return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
+
+
+# --- why there is no example ------------------------------------------------------------------
+
+
+def reason(group: Group) -> str:
+    """Why a prompt gave no example, for the counts of an iteration; ask only where it gave none.
+
+    Judged groups are told apart by what their values are, so one function serves every method.
+    """
+    judged = group.scores is not None or group.preferences is not None
+    pool = usable(group)
+    if len(group.completions) > 1 and _one_text(group.completions):
+        return "identical candidates"
+    if not judged and gold_completion(group) is None:
+        return "no gold"
+    if len(group.completions) < 2:
+        return "one candidate"
+    if len(pool) < 2 or (group.preferences is None and len(pool) < len(group.completions)):
+        return "judgement failed"
+    if _one_text([candidate.completion for candidate in pool]):
+        return "identical candidates"
+    if max(c.value for c in pool) - min(c.value for c in pool) <= TOLERANCE:
+        return "all tied"
+    return "no pair passed the gate"
+
+
+def _one_text(completions: Sequence[Completion]) -> bool:
+    return len({completion.text.strip() for completion in completions}) == 1
