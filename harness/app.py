@@ -96,37 +96,36 @@ def _run(folder: RunFolder, context: Context, reporter: Reporter) -> RunRecord:
         f"{experiment.method.name} on {config.model}, {config.iterations} iterations, judge "
         f"{experiment.eval_judge.identity}, benchmark {experiment.benchmark.name} → {folder.path}"
     )
-    fresh = False
 
     def ensure(t: int, stage: Stage) -> Artifact:
-        nonlocal fresh
-
-        def say(text: str) -> None:
-            nonlocal fresh
-            fresh = True
-            reporter.say(text)
-
-        return folder.ensure(t, stage, say)
+        return folder.ensure(t, stage, reporter.say)
 
     def on_scored(record: IterationRecord) -> None:
         reporter.say(_scored_line(record))
-        if fresh:
-            write_board(folder.path)
+        write_board(folder.path)
 
     loop.run(context, ensure, on_scored)
-    report = folder.path / REPORT / "index.html"
-    if fresh or not report.exists():
-        write_board(folder.path)
+    board, report = folder.path / LEADERBOARD, folder.path / REPORT / "index.html"
+    if not report.exists() or report.stat().st_mtime_ns < board.stat().st_mtime_ns:
         write_run_report([folder.path], report.parent)
     reporter.say(f"report: {report}")
     return read_run(folder.path)
 
 
 def write_board(path: Path) -> None:
-    """The run's own leaderboard, from its finished iterations."""
-    from leaderboards.board import rows_of, write_rows
+    """The run's own leaderboard, from its finished iterations; one that says so already stays.
 
-    write_rows(path / LEADERBOARD, rows_of(read_run(path)))
+    Its time tells whether the report is older, whoever computed the news and however it ended.
+    """
+    from leaderboards.board import read_rows, rows_of, write_rows
+
+    rows = rows_of(read_run(path))
+    try:
+        known = read_rows(path / LEADERBOARD) == rows
+    except HarnessError:  # none yet, or one that cannot be read
+        known = False
+    if not known:
+        write_rows(path / LEADERBOARD, rows)
 
 
 def write_run_report(paths: Sequence[Path], out: Path) -> Path:

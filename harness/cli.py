@@ -264,6 +264,15 @@ def main() -> NoReturn:
             raise
         typer.echo(f"harness: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        if os.environ.get("HARNESS_DEBUG") == "1" or error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(
+            f"harness: {where}{error.strerror}; check the path (HARNESS_DEBUG=1 says more).",
+            err=True,
+        )
+        sys.exit(1)
     except _Stopped:
         typer.echo("harness: stopped; the same command goes on from here.", err=True)
         sys.exit(130)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -20,7 +20,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(_Section):
@@ -142,7 +142,7 @@ def config_file(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}; check --config.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
         raise HarnessError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(values, dict):
         raise HarnessError(f"{path}: expected settings by name, such as 'seed: 1'.")
@@ -154,15 +154,17 @@ def parse_sets(sets: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for text in sets:
         path, equals, value = text.partition("=")
-        if not equals or not path.strip():
+        *parents, last = (part.strip() for part in path.split("."))
+        if not equals or not all([*parents, last]):
             raise HarnessError(f"--set {text}: write it as --set name=value.")
         node = values
-        *parents, last = path.strip().split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise HarnessError(f"--set {text}: '{parent}' was given a value before; drop one.")
         try:
             node[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise HarnessError(f"--set {text}: the value is not valid YAML.") from None
     return _settings_name(values)
 
@@ -198,18 +200,25 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
         if first["type"] == "extra_forbidden":
             hint = near_names(name, field_names())
             raise HarnessError(f"No setting '{name}': {hint}") from None
+        if first["type"] == "model_type":
+            inside = [known for known in field_names() if known.startswith(f"{name}.")]
+            raise HarnessError(
+                f"Setting '{name}' is a group, got {first['input']!r}; set one of "
+                f"{', '.join(inside)}."
+            ) from None
         raise HarnessError(f"Setting '{name}': {first['msg']}, got {first['input']!r}.") from None
 
 
 def field_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
-    """All settings, dotted."""
+    """All settings, dotted; of a group that may be left out, its own name too."""
     names = []
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            names += field_names(kind, f"{prefix}{name}.")
-        else:
+        kinds = get_args(field.annotation) or (field.annotation,)
+        groups = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(groups) < len(kinds):
             names.append(f"{prefix}{name}")
+        for group in groups:
+            names += field_names(group, f"{prefix}{name}.")
     return names
 
 
@@ -227,6 +236,10 @@ def _changed(old: BaseModel, new: BaseModel, prefix: str) -> tuple[str, Any, Any
             found = _changed(before, after, f"{prefix}{name}.")
             if found:
                 return found
+        elif isinstance(before, dict) and isinstance(after, dict):
+            gone = object()
+            key = next(k for k in {**before, **after} if before.get(k, gone) != after.get(k, gone))
+            return f"{prefix}{name}.{key}", before.get(key), after.get(key)
         else:
             return f"{prefix}{name}", before, after
     return None

@@ -113,6 +113,12 @@ def resolve_config(
     values = configs.preset(preset)
     values["settings"] = {k: v for k, v in values.get("settings", {}).items() if k in known}
     user = configs.merge(configs.config_file(file) if file else {}, configs.parse_sets(sets))
+    for name, given in (("method", method), ("preset", preset)):
+        if user.get(name, given) != given:
+            raise HarnessError(
+                f"The settings say {name} '{user[name]}', the command says '{given}'; "
+                f"name it with --{name} alone."
+            )
     layers = configs.merge(values, user, options, {"method": method, "preset": preset})
     config = configs.validate(layers)
     instance = registry.make_method(plugin, config.settings)
@@ -157,6 +163,7 @@ def prepare(
     train_judge = registry.make_judge(config.judge.train)
     eval_judge = as_pair_judge(registry.make_judge(config.eval_judge))
     plans = [method.plan(t, config.iterations) for t in range(1, config.iterations + 1)]
+    _check_plans(method, plans)
     _check_data(config, method, plans, train, benchmark, train_judge, eval_judge)
     start = find_policy(config.model, say, pull)
     experiment = Experiment(config, method, plugin, start, cut, benchmark, train_judge, eval_judge)
@@ -204,6 +211,15 @@ def policy_digest(path: Path) -> str:
     return sha256_text("\n".join(f"{file.name} {sha256_file(file)}" for file in used))
 
 
+def _check_plans(method: Method, plans: list[Plan]) -> None:
+    for t, plan in enumerate(plans, start=1):
+        if plan.sampler != "none" and plan.samples < 1:
+            raise HarnessError(
+                f"The method '{method.name}' would sample {plan.samples} completions a prompt in "
+                f"iteration {t}; it needs at least 1."
+            )
+
+
 def _check_data(
     config: RunConfig,
     method: Method,
@@ -214,19 +230,20 @@ def _check_data(
     eval_judge: PairJudge,
 ) -> None:
     without = [prompt.id for prompt in train if prompt.gold is None]
-    for what, needed in (
-        (f"The method '{method.name}' needs", any(plan.gold for plan in plans)),
+    for kind, name, needed in (
+        ("method", method.name, any(plan.gold for plan in plans)),
         (
-            f"The judge '{config.judge.train}' needs",
+            "judge",
+            config.judge.train,
             train_judge.reference_based
             and any(p.judge != "none" and p.judged_by == "configured" for p in plans),
         ),
     ):
         if needed and without:
             raise HarnessError(
-                f"{what} a gold answer for each prompt, and {len(without)} of {len(train)} in "
-                f"'{config.data.train}' have none (first: '{without[0]}'); add a 'gold' field "
-                "to them, or choose another."
+                f"The {kind} '{name}' needs a gold answer for each prompt, and {len(without)} of "
+                f"{len(train)} in '{config.data.train}' have none (first: '{without[0]}'); add a "
+                f"'gold' field to them, or choose another {kind}."
             )
     if eval_judge.reference_based and not benchmark.has_gold:
         raise HarnessError(
@@ -243,6 +260,9 @@ def _check_context(experiment: Experiment, plans: list[Plan]) -> None:
     tokenizer, limit = ChatTokenizer.load(path), context_length(path)
     config = experiment.config
     check_context(tokenizer, limit, experiment.benchmark.prompts, config.benchmark.max_new_tokens)
+    drift = config.diagnostics
+    measured = experiment.partition.validation[: drift.kl_prompts]
+    check_context(tokenizer, limit, measured, drift.kl_max_new_tokens)
     for part, plan in zip(experiment.partition.parts, plans, strict=True):
         new = config.sampling.max_new_tokens if plan.samples else 1
         check_context(tokenizer, limit, part, new)

@@ -6,6 +6,7 @@ Built-in plugins are reached through the same entry points as anybody else's.
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -47,6 +48,8 @@ def find(group: str, spec: str) -> Plugin:
     for entry in entry_points(group=group):
         if entry.name == spec:
             return _from_entry(entry)
+    if spec.endswith(".py"):
+        raise HarnessError(f"{spec}: which class in it? Write it as file.py:Class.")
     what = group.removeprefix("harness.").removesuffix("s")
     raise HarnessError(f"No {what} '{spec}': {near_names(spec, names(group))}")
 
@@ -56,16 +59,16 @@ def _from_entry(entry: EntryPoint) -> Plugin:
     origin = f"{dist.name} {dist.version}" if dist else entry.value
     try:
         cls = entry.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise HarnessError(
-            f"The plugin '{entry.name}' of {origin} does not load ({error}); "
-            "reinstall or remove that package."
+            f"The plugin '{entry.name}' of {origin} does not load "
+            f"({type(error).__name__}: {error}); reinstall or remove that package."
         ) from error
     return Plugin(entry.name, cls, f"{origin} ({entry.value})", dist.version if dist else "")
 
 
 def _from_file(path: Path, cls: str) -> Plugin:
-    if not path.exists():
+    if not path.is_file():
         raise HarnessError(f"{path}: no such file; write it as file.py:Class.")
     name = f"harness_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -75,12 +78,20 @@ def _from_file(path: Path, cls: str) -> Plugin:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise HarnessError(f"{path} does not load: {type(error).__name__}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise HarnessError(
+            f"{path} does not load ({type(error).__name__}: {error}); correct it and try again."
+        ) from error
     found = vars(module).get(cls)
     if not isinstance(found, type):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        raise HarnessError(f"{path} has no class '{cls}': {near_names(cls, classes)}")
+        classes = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == name
+        ]
+        hint = near_names(cls, classes) if classes else "it defines none."
+        raise HarnessError(f"{path} has no class '{cls}': {hint}")
     return Plugin(found.__dict__.get("name", cls), found, str(path), sha256_file(path)[:12])
 
 
@@ -112,18 +123,41 @@ def make_method(plugin: Plugin, settings: Mapping[str, Any]) -> Method:
             f"{plugin.cls.__name__} in {plugin.origin} is no method: it lacks "
             f"{', '.join(missing)}; see docs/adding-a-method.md."
         )
+    _check_finite(settings)
     try:
         return cast(Method, TypeAdapter(plugin.cls).validate_python(dict(settings)))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise HarnessError(f"Setting 'method.{field}': {first['msg']}.") from None
+        if first["type"] == "missing":
+            raise HarnessError(
+                f"The method '{plugin.name}' needs a value for '{field}'; give it one with "
+                f"--set method.{field}=… or a default in {plugin.cls.__name__}."
+            ) from None
+        raise HarnessError(
+            f"Setting 'method.{field}': {first['msg']}, got {first['input']!r}."
+        ) from None
+
+
+def _check_finite(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise HarnessError(
+                    f"Setting 'method.{name}': it should be a finite number, got {number}."
+                )
 
 
 def make_judge(spec: str) -> Judge:
     """A judge by name, or `file.py:Class`."""
     plugin = find(JUDGES, spec)
-    judge = plugin.cls()
+    try:
+        judge = plugin.cls()
+    except Exception as error:
+        raise HarnessError(
+            f"The judge {plugin.cls.__name__} in {plugin.origin} cannot be made "
+            f"({type(error).__name__}: {error}); it is called without arguments."
+        ) from error
     if not isinstance(judge, PairJudge | ScoreJudge):
         raise HarnessError(
             f"{plugin.cls.__name__} in {plugin.origin} is no judge: it needs 'identity', "

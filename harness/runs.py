@@ -23,7 +23,7 @@ from harness.stages.sampling import DRIFT, OUTPUTS_JSON
 from harness.stages.training import read_training
 from harness.store import MANIFEST, Artifact, Stage, Store, link, read_manifest
 
-RUN_JSON = "run.json"
+RUN_JSON, LOCK = "run.json", ".lock"
 DISTRIBUTION = "posttrain-harness"
 PACKAGES = (DISTRIBUTION, "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 
@@ -69,7 +69,7 @@ class RunFolder:
     def earlier_config(self) -> RunConfig | None:
         """What an earlier start asked for, or None in a new folder."""
         if not (self.path / RUN_JSON).exists():
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and not all(map(_is_ours, self.path.iterdir())):
                 raise HarnessError(
                     f"{self.path} is not empty and holds no run; name another folder with --out."
                 )
@@ -92,7 +92,7 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. Raises HarnessError where another one has it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self.path / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -205,6 +205,11 @@ def shown_outputs(run: RunRecord, count: int) -> list[ShownOutputs]:
         )
         for index, first in enumerate(rows[0][:count])
     ]
+
+
+def _is_ours(file: Path) -> bool:
+    """What a start leaves that was stopped before it could write run.json."""
+    return file.name == LOCK or file.name.startswith(f".{RUN_JSON}.")
 
 
 def _read_config(path: Path) -> RunConfig:

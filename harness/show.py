@@ -98,7 +98,7 @@ def method_dicts() -> list[dict[str, Any]]:
                 "name": name,
                 "paper": method.paper,
                 "loaded_from": plugin.origin,
-                "settings": {key: vars(method)[key] for key in sorted(vars(method))},
+                "settings": dict(sorted(asdict(method).items())),  # type: ignore[call-overload]
                 "defaults": dump(method.defaults),
                 "plans": {str(t): plan for t, plan in enumerate(plans, start=1)},
             }

@@ -132,10 +132,11 @@ class Rows:
         self._key = key
         self._retry = retry
         self._rows: dict[str, Json] = {}
-        if self._part.exists():
-            self._replay(self._part)
-        elif path.exists():  # a finished stage that is opened again for its failed rows
-            self._replay(path)
+        # a finished stage that is opened again for its failed rows has its file, and where that
+        # attempt crashed, newer rows beside it
+        for earlier in (path, self._part):
+            if earlier.exists():
+                self._replay(earlier)
         self._out = self._part.open("a", encoding="utf-8", newline="\n")
 
     def _replay(self, path: Path) -> None:
@@ -144,8 +145,14 @@ class Rows:
         if whole != len(raw):  # a torn last line is dropped, never parsed
             with path.open("r+b") as file:
                 file.truncate(whole)
-        for text in raw[:whole].splitlines():
-            row = json.loads(text)
+        for number, text in enumerate(raw[:whole].splitlines(), start=1):
+            try:
+                row = json.loads(text)
+            except ValueError:
+                raise HarnessError(
+                    f"{path}, line {number} is corrupt: delete the folder {path.parent} to compute "
+                    "that stage again."
+                ) from None
             self._rows[self._key(row)] = row
 
     def done(self, key: str) -> bool:
@@ -220,31 +227,33 @@ class Store:
         self.others = tuple(others)
 
     def find(self, stage: Stage) -> Artifact | None:
-        """The finished artefact of a stage, or None. Raises HarnessError where it is damaged."""
-        folder = self.root / stage.fingerprint
-        if not (folder / MANIFEST).exists():
-            for other in self.others:
-                if (other / stage.fingerprint / MANIFEST).exists():
-                    _link_tree(other / stage.fingerprint, folder)
-                    break
-            else:
-                return None
-        artifact = Artifact(folder, read_manifest(folder / MANIFEST))
-        _verify(artifact)
-        return artifact
+        """The finished artefact of a stage where it lies, or None; changes nothing.
+
+        Raises HarnessError where it is damaged.
+        """
+        for root in (self.root, *self.others):
+            folder = root / stage.fingerprint
+            if (folder / MANIFEST).exists():
+                artifact = Artifact(folder, read_manifest(folder / MANIFEST))
+                _verify(artifact)
+                return artifact
+        return None
 
     def ensure(self, stage: Stage) -> tuple[Artifact, bool]:
         """The artefact of a stage, and whether it was computed now.
 
         A finished stage with failed rows is opened again and asks for these only.
         """
-        found = self.find(stage)
-        if found is not None and found.manifest.failed == 0:
-            return found, False
         folder = self.root / stage.fingerprint
+        found = self.find(stage)
+        if found is not None and found.manifest.failed == 0 and found.path == folder:
+            return found, False
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f"{stage.fingerprint}.lock"):
             found = self.find(stage)  # another run may have computed it while this one waited
+            if found is not None and found.path != folder:
+                _link_tree(found, folder)
+                found = Artifact(folder, found.manifest)
             if found is not None and found.manifest.failed == 0:
                 return found, False
             return self._run(stage, folder), True
@@ -252,6 +261,8 @@ class Store:
     def _run(self, stage: Stage, folder: Path) -> Artifact:
         started = time.monotonic()
         space = Workspace(folder)
+        # of an earlier attempt with failed rows: it would be a lie while this one writes
+        (folder / MANIFEST).unlink(missing_ok=True)
         try:
             stage.work(space)
             for rows in space._rows:
@@ -326,11 +337,10 @@ def link(artifact: Artifact, folder: Path) -> None:
     _link_file(artifact.path / MANIFEST, folder / f"{artifact.manifest.stage}.{MANIFEST}")
 
 
-def _link_tree(source: Path, target: Path) -> None:
-    manifest = read_manifest(source / MANIFEST)
-    for name in manifest.files:
-        _link_file(source / name, target / name)
-    _link_file(source / MANIFEST, target / MANIFEST)  # last: it makes the copy count
+def _link_tree(source: Artifact, target: Path) -> None:
+    for name in source.manifest.files:
+        _link_file(source.path / name, target / name)
+    _link_file(source.path / MANIFEST, target / MANIFEST)  # last: it makes the copy count
 
 
 def _link_file(source: Path, target: Path) -> None:

@@ -75,8 +75,8 @@ def win_rate(runs: Sequence[RunRecord]) -> tuple[Figure, str]:
         published_rows(result.benchmark, result.judge), [run.method for run in runs]
     )
     once = same_anchor(runs)  # then two panels would be one panel twice
-    fig, panels = figure(4.0 if once else 7.0, rows=1 if once else 2)
-    start = "Against the run's own start"
+    fig, panels = figure(4.8 if once else 7.0, rows=1 if once else 2)
+    start = "Against the run's own start" + (", the opponent" if once else "")
     _rates(panels[-1], runs, start, lambda record: record.result.vs_initial)
     if not once:
         title = f"Against {short(result.opponent, 34)}"

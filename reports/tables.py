@@ -151,7 +151,7 @@ DIAGNOSTICS = {
     "logps_rejected": "log-prob rejected",
     "logratio_chosen": "log-ratio chosen",
     "logratio_rejected": "log-ratio rejected",
-    "chosen_falls": "share whose chosen log-ratio falls",
+    "chosen_falls": "share with falling chosen log-ratio",
     "accuracy": "share ranked right",
 }
 """Words for the diagnostics that most methods log; any other name is shown as it is."""

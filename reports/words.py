@@ -229,11 +229,11 @@ def same_judge(run: RunRecord) -> bool:
 def _constructions(run: RunRecord, label: str) -> list[str]:
     """One sentence for each reason for which iterations are 50% without measurement."""
     found: dict[tuple[str, str], list[str]] = {}
+    once = same_anchor([run])
     for record in run.iterations:
-        for against, rate in (
-            (f"the opponent {record.result.opponent}", record.result.win_rate),
-            ("the run's own start", record.result.vs_initial),
-        ):
+        opponent = (f"the opponent {record.result.opponent}", record.result.win_rate)
+        start = ("the run's own start", record.result.vs_initial)
+        for against, rate in (start,) if once else (opponent, start):
             if rate.by_construction is not None:
                 found.setdefault((against, rate.by_construction), []).append(str(record.iteration))
     prefix = f"{label}: " if label else ""

@@ -142,7 +142,7 @@ def test_a_report_says_it_all(tmp_path: Path) -> None:
         "The judge that chose the training data (reference-1) also judges the outputs",
         "Iteration 0 against the run's own start is 50% by construction, not by measurement",
         "teacher ≻ student",
-        "share whose chosen log-ratio falls, after",
+        "share with falling chosen log-ratio, after",
         "no pair passed the margin: 2",
         "the prompt has no gold answer: 1",
         "iteration 3 preferred (p = 0.80)",

@@ -254,7 +254,9 @@ def test_micro_batches_change_nothing(start: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=4, alpha=8)])
-def test_same_inputs_same_bytes(start: Path, tmp_path: Path, lora: LoraConfig | None) -> None:
+def test_same_inputs_same_bytes_and_not_a_word(
+    start: Path, tmp_path: Path, lora: LoraConfig | None, capfd: pytest.CaptureFixture[str]
+) -> None:
     settings = replace(SETTINGS, lora=lora, batch_size=4, micro_batch_size=3)
     first = run(start, tmp_path / "a", pairs(6), settings=settings)
     torch.rand(3)  # where the global stream stands must not matter
@@ -262,6 +264,7 @@ def test_same_inputs_same_bytes(start: Path, tmp_path: Path, lora: LoraConfig | 
     run(start, tmp_path / "c", pairs(6), settings=replace(settings, seed=1))
     assert first == second
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_loss_starts_at_ln_2_and_falls(start: Path, tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ def partition(prompts: Sequence[Prompt], data: DataConfig, iterations: int, seed
     validation, rest = tuple(order[:held_out]), tuple(order[held_out:])
     if data.reuse:
         if not rest:
-            raise _too_few(len(order), held_out, iterations, 1)
+            raise HarnessError(
+                f"{len(order)} training prompts are too few: {held_out} are set aside for "
+                "validation and none is left to train on; give more prompts."
+            )
         return Partition(validation, (rest,) * iterations)
     size = data.per_iteration or per_iteration(len(prompts), data, iterations)
     if size * iterations > len(rest):
@@ -53,6 +56,6 @@ def per_iteration(count: int, data: DataConfig, iterations: int) -> int:
 def _too_few(count: int, held_out: int, iterations: int, size: int) -> HarnessError:
     return HarnessError(
         f"{count} training prompts are too few: {held_out} are set aside for validation and "
-        f"{iterations} iterations need {size} each; give more prompts or fewer iterations, or "
+        f"{iterations} × {size} are to be trained on; give more prompts or fewer iterations, or "
         "use the same prompts in every iteration with --set data.reuse=true."
     )

@@ -31,6 +31,11 @@ def load_prompts(source: str, half: Literal["train", "eval"]) -> list[Prompt]:
         name = MINI_VERSION
     else:
         path = Path(source).expanduser()
+        if not path.is_file():
+            raise HarnessError(
+                f"No prompts '{source}': neither a JSONL or parquet file nor the embedded 'mini'; "
+                "check the path."
+            )
         rows = _parquet(path) if path.suffix == ".parquet" else _jsonl(path)
         name = path.name
     prompts: dict[str, Prompt] = {}
@@ -38,7 +43,7 @@ def load_prompts(source: str, half: Literal["train", "eval"]) -> list[Prompt]:
         prompt = _prompt(row, where, name)
         if prompt.id in prompts:
             raise HarnessError(
-                f"{where}: the prompt id '{prompt.id}' stands twice; ids must be unique."
+                f"{where}: the prompt id '{prompt.id}' was there before; ids must be unique."
             )
         prompts[prompt.id] = prompt
     if not prompts:
@@ -72,10 +77,9 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
     try:
         table = pyarrow.parquet.read_table(path)
-    except FileNotFoundError:
-        raise HarnessError(f"{path}: no such file; check the path.") from None
-    except pyarrow.ArrowInvalid as error:
-        raise HarnessError(f"{path}: not a readable parquet file ({error}).") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        told = " ".join(str(error).split())
+        raise HarnessError(f"{path}: not a readable parquet file ({told}).") from None
     for number, row in enumerate(table.to_pylist(), start=1):
         yield f"{path}, row {number}", row
 
@@ -102,7 +106,9 @@ def _messages(row: dict[str, Any], where: str) -> tuple[Message, ...]:
     if given is None:
         text = _text(row, "prompt", where) or _text(row, "instruction", where)
         if text is None:
-            raise HarnessError(f"{where}: neither 'messages' nor 'prompt' nor 'instruction'.")
+            raise HarnessError(
+                f"{where}: it has neither 'messages' nor 'prompt' nor 'instruction'; add one."
+            )
         return (Message("user", text),)
     if not isinstance(given, list) or not given:
         raise HarnessError(f"{where}: 'messages' must be a non-empty list.")

@@ -33,10 +33,11 @@ def _grouped(
     position_bias: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface: query [rows, heads, new, dim], key [rows, groups, all, dim].
+    """transformers' attention interface, with queries [rows, heads, new, dim].
 
-    With one new token, the query heads of a group stand where a sequence of queries would: they
-    share keys and mask, and there is no order among them. Anything else is transformers' own.
+    Keys and values are [rows, groups, all, dim]; returns [rows, new, heads, dim]. With one new
+    token, the query heads of a group stand where a sequence of queries would: they share keys and
+    mask, and there is no order among them. Anything else is transformers' own.
     """
     rows, heads, new, dim = query.shape
     groups = key.shape[1]

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 
-class RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # of its subclass hook
     """A full-attention layer with room for all the tokens of a decoding from the start.
 
     transformers' own layer copies everything at each token. Here `keys` and `values` are views
@@ -18,7 +18,7 @@ class RoomyLayer(DynamicLayer):
 
     def __init__(self, prefilled: DynamicLayer, rows: Tensor, room: int):
         """Row i starts as `prefilled`'s row rows[i]; `room` is how many tokens may follow."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         keys, values = prefilled.keys, prefilled.values
         assert keys is not None
         assert values is not None
@@ -30,7 +30,7 @@ class RoomyLayer(DynamicLayer):
         self._look(len(rows))
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         """Append new tokens' states [rows, heads, new, dim]; returns all of them."""
         assert self.keys is not None
@@ -48,10 +48,8 @@ class RoomyLayer(DynamicLayer):
         """
         for new, old in enumerate(slots):
             if new != old:
-                self._key_buffer[new, :, : self._tokens] = self._key_buffer[old, :, : self._tokens]
-                self._value_buffer[new, :, : self._tokens] = self._value_buffer[
-                    old, :, : self._tokens
-                ]
+                for buffer in (self._key_buffer, self._value_buffer):
+                    buffer[new, :, : self._tokens] = buffer[old, :, : self._tokens]
         self._look(len(slots))
 
     def _look(self, rows: int) -> tuple[Tensor, Tensor]:
@@ -63,7 +61,7 @@ class RoomyLayer(DynamicLayer):
 def _with_room(states: Tensor, rows: Tensor, room: int) -> Tensor:
     _, heads, tokens, dim = states.shape
     buffer = states.new_empty(len(rows), heads, tokens + room, dim)
-    torch.index_select(states, 0, rows, out=buffer[:, :, :tokens])
+    buffer[:, :, :tokens] = states.index_select(0, rows)
     return buffer
 
 
@@ -76,7 +74,7 @@ def give_room(cache: Cache, rows: Tensor, room: int) -> None:
         if type(layer) is DynamicLayer:
             cache.layers[index] = RoomyLayer(layer, rows, room)
         else:
-            layer.batch_select_indices(rows)
+            layer.reorder_cache(rows)  # type: ignore[arg-type]  # any integer tensor
 
 
 def keep_rows(cache: Cache, slots: list[int]) -> None:
@@ -85,7 +83,7 @@ def keep_rows(cache: Cache, slots: list[int]) -> None:
         if isinstance(layer, RoomyLayer):
             layer.keep(slots)
         else:
-            layer.batch_select_indices(torch.tensor(slots))
+            layer.reorder_cache(torch.tensor(slots))  # type: ignore[arg-type]
 
 
 def fill_slots(finished: list[bool]) -> list[int]:

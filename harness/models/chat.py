@@ -123,7 +123,8 @@ def context_length(path: Path) -> int:
     length = config.get("text_config", config).get("max_position_embeddings")
     if length is None:
         raise HarnessError(
-            f"{path / 'config.json'} has no max_position_embeddings; add the model's context length."
+            f"{path / 'config.json'} has no max_position_embeddings; add the model's context "
+            "length there."
         )
     return int(length)
 

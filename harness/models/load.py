@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import HarnessError
 from harness.models.quiet import hush
@@ -39,13 +39,12 @@ def load_model(
     if dtype is None:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
     except (OSError, ValueError) as error:
         raise HarnessError(
             f"cannot load a model from {path} ({error}); point to a complete safetensors folder."
         ) from error
-    model.eval()
-    model.to(device=device)
-    return model
+    loaded: PreTrainedModel = model.eval().to(device)
+    return loaded

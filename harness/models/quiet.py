@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 
 @cache
@@ -15,12 +16,14 @@ def hush() -> None:
     Every function of this room that is about to use transformers calls it first, so that nobody
     else has to remember to.
     """
-    from huggingface_hub.utils import disable_progress_bars
-    from transformers.utils import logging
+    import huggingface_hub.utils
+    import transformers.utils.logging
 
+    hub: Any = huggingface_hub.utils  # Any: neither library types these functions
+    logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    disable_progress_bars()
+    hub.disable_progress_bars()
 
 
 @contextlib.contextmanager

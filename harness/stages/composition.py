@@ -54,6 +54,7 @@ def composition(
     replayed: Sequence[Example],
     unused: Mapping[str, int],
     judge: str,
+    failures: Mapping[str, int],
 ) -> Composition:
     students = [
         (group, index)
@@ -79,7 +80,7 @@ def composition(
         replayed=len(replayed),
         unused_prompts=dict(sorted(unused.items())),
         judge=judge,
-        judge_failures=_failures(groups),
+        judge_failures=dict(sorted(failures.items())),
         tie_rate=_mean([float(hard_win(p) == 0.5) for p in compared]),
         length_score_correlation=_correlation(
             [(len(c.text), v) for c, v in scored if v is not None and c.source != "gold"]
@@ -102,16 +103,6 @@ def _values(group: Group) -> list[float | None]:
     if group.scores is None:
         return [None] * len(group.completions)
     return [score.value for score in group.scores]
-
-
-def _failures(groups: Sequence[Group]) -> dict[str, int]:
-    reasons = Counter(
-        score.error or "no reason given"
-        for group in groups
-        for score in group.scores or ()
-        if score.value is None
-    )
-    return dict(sorted(reasons.items()))
 
 
 def _off_diagonal(group: Group) -> list[float]:

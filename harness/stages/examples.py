@@ -38,7 +38,8 @@ def examples_stage(
     config = experiment.config
 
     def work(space: Workspace) -> None:
-        groups = _groups(context, plan, policy, prompts, samples, verdicts)
+        said = _said(verdicts)
+        groups = _groups(context, plan, policy, prompts, samples, said)
         made, unused = _made(context, iteration, groups)
         if not made:
             told = ", ".join(f"{count} {why}" for why, count in sorted(unused.items()))
@@ -53,7 +54,8 @@ def examples_stage(
         for index, example in enumerate([*kept, *back]):
             rows.append(_row(f"{index:06}", example))
         identity = judge_identity(context, plan, policy)
-        table = composition(groups, made, kept, back, unused, identity)
+        failures = Counter(row["error"] for row in (said or {}).values() if row["error"])
+        table = composition(groups, made, kept, back, unused, identity, failures)
         space.write_json(COMPOSITION, codec.dump(table))
 
     return Stage(
@@ -88,18 +90,24 @@ def read_composition(artifact: Artifact) -> Composition:
     return codec.load(Composition, data)
 
 
+def _said(verdicts: Artifact | None) -> dict[str, codec.Json] | None:
+    """The judgements by id, None where nobody judged."""
+    if verdicts is None:
+        return None
+    return {row["id"]: row for _, row in codec.read_lines(verdicts.path / VERDICTS)}
+
+
 def _groups(
     context: Context,
     plan: Plan,
     policy: Policy,
     prompts: Sequence[Prompt],
     samples: Artifact | None,
-    verdicts: Artifact | None,
+    rows: Mapping[str, codec.Json] | None,
 ) -> list[Group]:
     groups = pools(prompts, read_completions(samples, SAMPLES) if samples else [], plan)
-    if verdicts is None:
+    if rows is None:
         return groups
-    rows = {row["id"]: row for _, row in codec.read_lines(verdicts.path / VERDICTS)}
     scale = None
     if plan.judged_by == "self":
         from harness.judges.self_score import SelfJudge

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import codec
@@ -167,14 +167,18 @@ def _score(judge: ScoreJudge, groups: Sequence[Group], rows: Rows) -> Usage:
     return spent
 
 
-def verdicts(judge: PairJudge, matches: Sequence[Match]) -> list[Verdict]:
-    """One verdict a match; equal texts are ½ without asking."""
-    asked = [match for match in matches if match.a.text != match.b.text]
-    said = {v.match_id: v for v in judge.compare(asked)}
-    return [
-        said.get(match.id) or Verdict(match.id, 0.5, judge.identity, usage=Usage())
-        for match in matches
-    ]
+def verdicts(judge: PairJudge, matches: Sequence[Match]) -> Iterator[Verdict]:
+    """One verdict a match, as they come; equal texts are ½ without asking, and a match of which
+    the judge says nothing is a failure."""
+    asked = {match.id: match for match in matches if match.a.text != match.b.text}
+    for match in matches:
+        if match.id not in asked:
+            yield Verdict(match.id, 0.5, judge.identity)
+    for verdict in judge.compare(list(asked.values())):
+        if asked.pop(verdict.match_id, None):
+            yield verdict
+    for name in asked:
+        yield Verdict(name, None, judge.identity, "the judge gave no verdict")
 
 
 def _key(row: codec.Json) -> str:

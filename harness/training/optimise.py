@@ -80,7 +80,7 @@ class StepTrainer(Trainer):
         self,
         model: nn.Module,
         inputs: dict[str, Any],
-        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """Accumulate the gradient of one optimiser step; returns its mean loss, a scalar.
 
@@ -102,8 +102,8 @@ class StepTrainer(Trainer):
         self,
         model: nn.Module,
         inputs: dict[str, Any],
-        return_outputs: bool = False,  # noqa: ARG002
-        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """The method's mean loss over the examples `inputs["indices"]`, one forward pass."""
         assert isinstance(model, PreTrainedModel)  # one process: nothing wraps it
@@ -131,7 +131,7 @@ class StepTrainer(Trainer):
     def log(
         self,
         logs: dict[str, float],
-        start_time: float | None = None,  # noqa: ARG002
+        start_time: float | None = None,
     ) -> None:
         """The Trainer's word on a step that is over, handed on as a `TrainStep`."""
         if "grad_norm" not in logs:  # its summary at the end

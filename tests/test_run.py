@@ -1,0 +1,410 @@
+"""`harness run` and `plan` through the command: what repeats, what may change, what is shared."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import Command, contents, differing, rows, run_line, state, store_folder
+from filelock import FileLock
+
+JUDGE = '''
+"""A judge that fails as the environment says, and keeps a log of what it was asked."""
+import hashlib, json, os
+from harness.errors import HarnessError
+from harness.types import Verdict
+
+class Moody:
+    identity = "moody-1"
+    reference_based = False
+
+    def compare(self, matches):
+        mood = os.environ["MOOD"]
+        for count, match in enumerate(matches):
+            with open(os.environ["ASKED"], "a") as log:
+                log.write(json.dumps([match.id, match.a.text, match.b.text]) + "\\n")
+            said = hashlib.sha256(f"{match.a.text}|{match.b.text}".encode()).digest()
+            kind = said[0] % 8 if mood == "moody" else 0 if mood == "deaf" else 7
+            if mood == "breaks" and count == 5:
+                raise HarnessError("The judge is out of credit; buy some.")
+            if kind == 0:
+                yield Verdict(match.id, None, self.identity, "timeout")
+            elif kind == 1:
+                yield Verdict(match.id, None, self.identity)
+            elif kind > 2:
+                yield Verdict(match.id, said[1] / 255, self.identity)
+            # else: no word at all
+'''
+REASONS = {"timeout", "no reason given", "the judge gave no verdict"}
+
+
+@pytest.fixture(scope="module")
+def three(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three iterations in one go, in another folder, sampled one completion at a time."""
+    out = tmp_path_factory.mktemp("three") / "dno"
+    command.run(out, "--iters", 3, "--set", "sampling.batch_size=1").ok()
+    return out
+
+
+def test_a_finished_run_repeated_does_nothing(command: Command, reference: Path) -> None:
+    """By the real console script: not one file touched, JSON alone on stdout."""
+    before = state(reference.parent)
+    script = Path(sys.executable).with_name("harness")
+    done = subprocess.run(
+        [script, *map(str, run_line(reference, "--json"))],
+        capture_output=True,
+        text=True,
+        env={"HARNESS_HOME": str(command.home), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["run"] == str(reference)
+    assert [row["iteration"] for row in told["boards"][0]["rows"]] != []
+    assert state(reference.parent) == before
+    quiet = command.run(reference, "--quiet").ok()
+    assert (quiet.out, quiet.err) == ("", "")
+    # what costs nothing to change: batches; fewer iterations are no wish to lose some
+    command.run(reference, "--iters", 1, "--quiet").ok()
+    assert state(reference.parent) == before
+
+
+def test_same_seed_same_bytes_other_seed_other_samples(
+    command: Command, reference: Path, three: Path, tmp_path: Path
+) -> None:
+    """…in another folder and whatever the batch size; drift alone may round otherwise."""
+    ours, theirs = contents(reference), contents(three)
+    unequal = {name for name, data in ours.items() if theirs[name] != data}
+    assert unequal <= {"iter-1/drift.json", "iter-2/drift.json"}
+    for name in unequal:
+        kl, other = (json.loads(c[name])["kl"] for c in (ours, theirs))
+        assert kl == pytest.approx(other, abs=1e-4)
+
+    command.run(tmp_path / "dno", "--iters", 1, "--seed", 7).ok()
+    first = "iter-1/samples.jsonl"
+    ids, other_ids = (
+        {row["prompt_id"] for row in rows(run / first)} for run in (reference, tmp_path / "dno")
+    )
+    assert ids != other_ids
+    # greedy outputs of the same weights are the same whatever the seed
+    start = "iter-0/outputs.json"
+    assert (tmp_path / "dno" / start).read_bytes() == (reference / start).read_bytes()
+
+
+def test_batches_and_more_iterations_are_welcome(
+    command: Command, reference_copy: Path, three: Path
+) -> None:
+    """Nothing finished is touched; iteration 3 is as if it had been asked for at once; board and
+    report know of it although the command died between the last score and them."""
+    run = reference_copy
+    before = state(run.parent / ".store", *run.glob("iter-*"))
+    page = run / "report" / "index.html"
+    first_page = page.read_bytes()
+    batches = ("--set", "sampling.batch_size=5", "--set", "train.micro_batch_size=3")
+    command.run(run, *batches).ok()
+    assert state(run.parent / ".store", *run.glob("iter-*")) == before
+    sampling = json.loads((run / "run.json").read_text("utf-8"))["config"]["sampling"]
+    assert sampling["batch_size"] == 5
+
+    dies = """
+import os
+from harness import app
+write = app.write_board
+def dies(path):
+    if (path / "iter-3" / "scores.manifest.json").exists():
+        os.kill(os.getpid(), 9)
+    return write(path)
+app.write_board = dies
+"""
+    assert command.run(run, "--iters", 3, prelude=dies).code == -9
+    command.run(run, "--iters", 3).ok()
+    after = state(run.parent)
+    folders = {str(run.parent / ".store")}  # gained entries
+    assert {k: v for k, v in before.items() if after[k] != v}.keys() <= folders
+    assert set(differing(run, three)) <= {f"iter-{t}/drift.json" for t in (1, 2, 3)}
+    assert [row["iteration"] for row in rows(run / "leaderboard.jsonl")] == [0, 1, 2, 3]
+    assert page.read_bytes() != first_page
+    command.run(run, "--iters", 3).ok()
+    assert state(run.parent) == after
+
+    # A run whose every new stage another one computed has news for board and report too.
+    other = run.with_name("other")
+    command.run(other).ok()
+    short = (other / "report" / "index.html").read_bytes()
+    command.run(other, "--iters", 3).ok()
+    assert len(rows(other / "leaderboard.jsonl")) == 4
+    assert (other / "report" / "index.html").read_bytes() != short
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "values"),
+    [
+        (("--seed", 3), "seed", ("0", "3")),
+        (("--set", "method.beta=0.25"), "method.beta", ("0.1", "0.25")),
+        (("--set", "benchmark.prompts=11"), "benchmark.prompts", ("12", "11")),
+        (("--judge", "longer"), "judge.train", ("reference", "longer")),
+    ],
+)
+def test_a_changed_setting_is_refused_by_name(
+    command: Command, reference: Path, change: tuple[object, ...], field: str, values: list[str]
+) -> None:
+    before = state(reference.parent)
+    told = command.run(reference, *change).sentence()
+    assert f" {field} = {values[0]}, now it is {values[1]};" in told
+    assert "--fork" in told
+    assert state(reference.parent) == before
+
+
+def test_a_fork_takes_what_is_equal_and_leaves_the_rest(
+    command: Command, reference: Path, tmp_path: Path
+) -> None:
+    """Into another store: links where the inputs are the same, new work from the first change."""
+    before = state(reference.parent)
+    fork = tmp_path / "elsewhere" / "fork"
+    line = ("--fork", fork, "--set", "method.beta=0.25")
+    plan = command.plan(reference, *line)
+    assert not fork.parent.exists()
+    command.run(reference, *line).ok()
+    assert state(reference.parent) == before
+    equal = ("iter-0/outputs.jsonl", "iter-0/scores.json", "iter-1/samples.jsonl",
+             "iter-1/verdicts.jsonl")  # fmt: skip
+    for name in equal:
+        assert (fork / name).samefile(reference / name), name
+    assert [(s["iteration"], s["stage"]) for s in plan["stages"] if s["done"]] == [
+        (0, "outputs"), (0, "scores"), (1, "samples"), (1, "verdicts"),
+    ]  # fmt: skip
+    weights = "iter-1/policy/model.safetensors"
+    assert (fork / weights).read_bytes() != (reference / weights).read_bytes()
+    # the fork is a run of its own: its command resumes it, and finds nothing to do
+    after = state(fork.parent)
+    command.run(fork, "--set", "method.beta=0.25").ok()
+    assert state(fork.parent) == after
+
+
+def test_the_second_of_two_processes_is_told_to_wait(
+    command: Command, reference: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"  # as young as can be: a lock and nothing else
+    new.mkdir()
+    for run in (reference, new):
+        lock = FileLock(run / ".lock")
+        with lock:
+            before = state(run.parent)
+            told = command.run(run).sentence()
+            assert told.startswith(f"Another process is working on {run};")
+            assert state(run.parent) == before
+
+
+def test_replay_brings_back_own_new_examples_of_the_last_two(three: Path) -> None:
+    """DNO: 30% of t-1's and 15% of t-2's own new examples, and never what they had replayed."""
+
+    def example(row: dict[str, object]) -> str:
+        return json.dumps(row["example"], sort_keys=True)
+
+    own: dict[int, set[str]] = {}
+    for t in (1, 2, 3):
+        made = rows(three / f"iter-{t}" / "examples.jsonl")
+        ages = Counter(t - row["example"]["iteration"] for row in made)
+        own[t] = {example(row) for row in made if row["example"]["iteration"] == t}
+        assert len(own[t]) == ages[0]
+        assert 0 < ages[0] <= 16
+        expected = {
+            age: round(share * len(own[t - age]))
+            for age, share in ((1, 0.30), (2, 0.15))
+            if t - age > 0
+        }
+        assert all(expected.values()), expected
+        assert {age: count for age, count in ages.items() if age} == expected
+        for row in made:
+            made_in = row["example"]["iteration"]
+            assert example(row) in own[made_in]
+        composition = json.loads((three / f"iter-{t}" / "composition.json").read_text("utf-8"))
+        assert composition["replayed"] == sum(expected.values())
+        assert sum(composition["trained"].values()) == ages[0]
+
+
+@pytest.fixture(scope="module")
+def family(
+    command: Command, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, dict[str, object]]]:
+    """Runs of five methods beside each other, and what `plan` said of each before it ran."""
+    parent = tmp_path_factory.mktemp("family")
+    plans = {}
+    for method, iterations in (
+        ("sft", 1), ("dno", 1), ("iterative-dpo", 1), ("offline-dpo", 2), ("self-rewarding", 2),
+    ):  # fmt: skip
+        empty = state(parent)
+        out = parent / method
+        plans[method] = command.plan(out, "--iters", iterations, method=method)
+        assert state(parent) == empty
+        command.run(out, "--iters", iterations, method=method).ok()
+    return parent, plans
+
+
+def test_methods_that_share_a_step_share_its_artefact(
+    family: tuple[Path, dict[str, dict[str, object]]],
+) -> None:
+    parent, plans = family
+
+    def inodes(name: str, *methods: str) -> set[int]:
+        return {(parent / method / name).stat().st_ino for method in methods}
+
+    for name in ("iter-0/outputs.jsonl", "iter-0/scores.json", "iter-0/outputs.manifest.json"):
+        assert len(inodes(name, *plans)) == 1, name
+    for name in ("iter-1/samples.jsonl", "iter-1/samples.manifest.json"):
+        assert len(inodes(name, "dno", "iterative-dpo", "offline-dpo")) == 1, name
+    # DNO's and offline DPO's pools hold the gold answer, iterative DPO's do not
+    assert len(inodes("iter-1/verdicts.jsonl", "dno", "offline-dpo")) == 1
+    assert len(inodes("iter-1/verdicts.jsonl", "dno", "iterative-dpo")) == 2
+    assert len(inodes("iter-1/policy/model.safetensors", *plans)) == len(plans)
+
+
+def test_plan_counts_what_the_run_then_does(
+    command: Command,
+    family: tuple[Path, dict[str, dict[str, object]]],
+    reference: Path,
+    tmp_path: Path,
+) -> None:
+    parent, plans = family
+    plans = {**plans, "reference": command.plan(tmp_path / "new" / "dno")}
+    assert not (tmp_path / "new").exists()
+    assert all(not stage["done"] for stage in plans["reference"]["stages"])  # type: ignore[attr-defined]
+    files = {
+        "outputs": "outputs.jsonl", "drift": "drift.jsonl", "samples": "samples.jsonl",
+        "verdicts": "verdicts.jsonl", "scores": "matches.jsonl",
+    }  # fmt: skip
+    for name, plan in plans.items():
+        run = reference if name == "reference" else parent / name
+        for stage in plan["stages"]:  # type: ignore[attr-defined]
+            folder = run / f"iter-{stage['iteration']}"
+            assert (folder / f"{stage['stage']}.manifest.json").exists(), (name, stage)
+            if stage["stage"] == "train":
+                steps = len(json.loads((folder / "train.json").read_text("utf-8"))["steps"])
+                assert steps <= stage["steps"]
+            counted = stage["completions"] + stage["judgements"]
+            file = files.get(stage["stage"])
+            assert counted == (len(rows(folder / file)) if file else 0), (name, stage)
+    for plan in (plans["sft"], plans["dno"]):
+        stages = plan["stages"]
+        todo = [s for s in stages if not s["done"]]  # type: ignore[attr-defined]
+        assert plan["to_do"]["completions"] == sum(s["completions"] for s in todo)  # type: ignore[index]
+    # iteration 0 is there once one method has it
+    assert sum(s["done"] for s in plans["sft"]["stages"]) == 0  # type: ignore[attr-defined]
+    assert sum(s["done"] for s in plans["dno"]["stages"]) == 2  # type: ignore[attr-defined]
+
+    before = state(reference.parent)
+    again = command.plan(reference)
+    assert all(stage["done"] for stage in again["stages"])
+    assert set(again["to_do"].values()) == {0}
+    assert "would do nothing" in command("plan", *run_line(reference)[1:]).ok().out
+    longer = command.plan(reference, "--iters", 3)
+    assert {s["iteration"] for s in longer["stages"] if not s["done"]} == {3}
+    assert state(reference.parent) == before
+
+
+def test_failed_judgements_are_counted_left_out_and_asked_again(
+    command: Command, tmp_path: Path
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text(JUDGE, "utf-8")
+    log = tmp_path / "asked.jsonl"
+    out = tmp_path / "run" / "dno"
+
+    def run(mood: str, prelude: str = "", out: Path = out) -> tuple[object, list[list[str]]]:
+        """The command in a mood, and what it asked the judge."""
+        log.write_text("")
+        env = {"MOOD": mood, "ASKED": str(log)}
+        done = command.run(out, "--iters", 1, "--judge", f"{judge}:Moody", env=env, prelude=prelude)
+        return done, rows(log)
+
+    # nothing but failures: no example, and the run goes on once the judge hears
+    done, _ = run("deaf")
+    told = done.sentence()  # type: ignore[attr-defined]
+    assert "gave no example from 6 prompts (6 judgement failed)" in told
+    scores = json.loads((out / "iter-0" / "scores.json").read_text("utf-8"))
+    assert scores["win_rate"]["failures"] == {"timeout": 12}
+    assert scores["win_rate"]["value"] is None
+
+    done, asked = run("moody")
+    done.ok()  # type: ignore[attr-defined]
+    verdicts = {row["id"]: row for row in rows(out / "iter-1" / "verdicts.jsonl")}
+    failed = {name for name, row in verdicts.items() if row["error"]}
+    reasons = Counter(row["error"] for row in verdicts.values() if row["error"])
+    assert set(reasons) == REASONS
+    assert all((row["p"] is None) == (row["error"] is not None) for row in verdicts.values())
+    composition = json.loads((out / "iter-1" / "composition.json").read_text("utf-8"))
+    assert composition["judge_failures"] == reasons
+    manifest = json.loads((out / "iter-1" / "verdicts.manifest.json").read_text("utf-8"))
+    assert manifest["failed"] == len(failed) > 3
+    for t in (0, 1):
+        scores = json.loads((out / f"iter-{t}" / "scores.json").read_text("utf-8"))
+        matches = rows(out / f"iter-{t}" / "matches.jsonl")
+        counts = Counter(r["error"] for r in matches if r["error"] and "/opponent" in r["id"])
+        assert scores["win_rate"]["failures"] == counts
+        assert scores["win_rate"]["n"] == 12 - sum(counts.values())
+    # no example leans on a comparison that failed: its two candidates have no value
+    samples = rows(out / "iter-1" / "samples.jsonl")
+    texts = {(row["prompt_id"], row["text"]) for row in samples}
+    examples = [row["example"] for row in rows(out / "iter-1" / "examples.jsonl")]
+    spoilt = {
+        (name.rsplit("/", 1)[0], text)
+        for name, a, b in asked
+        if name in failed
+        for text in (a, b)
+    }
+    assert examples
+    assert texts & spoilt
+    for example in examples:
+        for side in ("chosen", "rejected"):
+            assert (example["prompt"]["id"], example[side]["text"]) not in spoilt
+
+    # The judge hears again, but the command is killed at the second new answer, then before the
+    # manifest, then the judge breaks off: what was answered is never asked again.
+    at_row = """
+import os
+from harness import store
+append, seen = store.Rows.append, []
+def dies(self, row):
+    if self._path.name == "verdicts.jsonl":
+        seen.append(row)
+        if len(seen) == 2:
+            os.kill(os.getpid(), 9)
+    append(self, row)
+store.Rows.append = dies
+"""
+    before_manifest = """
+import os
+from harness import codec
+write = codec.write_json
+def dies(path, data):
+    if path.name == "manifest.json" and data["stage"] == "verdicts":
+        os.kill(os.getpid(), 9)
+    write(path, data)
+codec.write_json = dies
+"""
+    start = {row["id"]: row for row in rows(out / "iter-0" / "matches.jsonl")}
+    first, asked = run("well", at_row)
+    assert first.code == -9  # type: ignore[attr-defined]
+    again = {name for name, _, _ in asked}
+    assert again == {name for name, row in start.items() if row["error"]} | set(
+        sorted(failed & again)
+    )
+    left = failed - set(sorted(failed & again)[:1]) if len(failed & again) == 1 else None
+    broken, asked = run("breaks")
+    assert broken.sentence() == "The judge is out of credit; buy some."  # type: ignore[attr-defined]
+    second, asked = run("well", before_manifest)
+    assert second.code == -9  # type: ignore[attr-defined]
+    assert 0 < len(asked) < len(failed) - 5
+    assert {name for name, _, _ in asked} < failed
+    last, asked = run("well")
+    last.ok()  # type: ignore[attr-defined]
+    assert not {name for name, _, _ in asked} & set(verdicts)
+    assert left is None or left
+    whole = tmp_path / "whole" / "dno"
+    run("well", out=whole)
+    assert differing(out, whole) == []
+    assert store_folder(out, 1, "verdicts").name == store_folder(whole, 1, "verdicts").name
