@@ -44,16 +44,16 @@ class Request:
     @property
     def folder(self) -> Path:
         """Where the run lives; `runs/METHOD-PRESET` by default."""
-        if self.fork is not None:
-            return self.fork
-        name = Path(self.method.rpartition(":")[0]).stem if ":" in self.method else self.method
-        return self.out or Path("runs") / f"{name}-{self.preset}"
+        return self.fork or self._asked
 
     @property
     def forked_from(self) -> Path | None:
-        if self.fork is None:
-            return None
-        name = Path(self.method.rpartition(":")[0]).stem if ":" in self.method else self.method
+        """The run that a fork takes what is equal from."""
+        return self._asked if self.fork else None
+
+    @property
+    def _asked(self) -> Path:
+        name = self.method.rpartition(":")[2]  # of file.py:Class, the class
         return self.out or Path("runs") / f"{name}-{self.preset}"
 
 
@@ -96,15 +96,23 @@ def _run(folder: RunFolder, context: Context, reporter: Reporter) -> RunRecord:
         f"{experiment.method.name} on {config.model}, {config.iterations} iterations, judge "
         f"{experiment.eval_judge.identity}, benchmark {experiment.benchmark.name} → {folder.path}"
     )
+    news = False
 
     def ensure(t: int, stage: Stage) -> Artifact:
-        return folder.ensure(t, stage, reporter.say)
+        def say(text: str) -> None:
+            nonlocal news
+            news = True
+            reporter.say(text)
+
+        return folder.ensure(t, stage, say)
 
     def on_scored(record: IterationRecord) -> None:
         reporter.say(_scored_line(record))
-        write_board(folder.path)
+        if news:
+            write_board(folder.path)
 
     loop.run(context, ensure, on_scored)
+    write_board(folder.path)  # where another run computed the news, or this one was killed after it
     board, report = folder.path / LEADERBOARD, folder.path / REPORT / "index.html"
     if not report.exists() or report.stat().st_mtime_ns < board.stat().st_mtime_ns:
         write_run_report([folder.path], report.parent)
@@ -159,6 +167,7 @@ def plan(request: Request, reporter: Reporter) -> tuple[Experiment, list[Planned
 
 def _facts(experiment: Experiment) -> dict[str, str]:
     return {
+        "method": experiment.method.name,
         "command": " ".join(["harness", *sys.argv[1:]]),
         "paper": experiment.method.paper,
         "method_origin": experiment.plugin.origin,

@@ -258,7 +258,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        app()
+        app(prog_name="harness")  # not `python -m …` where it is started so
     except HarnessError as error:
         if os.environ.get("HARNESS_DEBUG") == "1":
             raise

@@ -132,7 +132,10 @@ def resolve_config(
             "batch_size": train.batch_size or defaults.batch_size,
         }
     )
-    config = config.model_copy(update={"settings": _settings(instance), "train": resolved})
+    judges = config.judge.model_copy(update={"eval": config.eval_judge})
+    config = config.model_copy(
+        update={"settings": _settings(instance), "train": resolved, "judge": judges}
+    )
     return config, plugin, instance
 
 

@@ -26,7 +26,7 @@ class Composition:
     """The data of one iteration: the columns of DNO's Table 2, and why prompts gave nothing.
 
     `pairs` counts new examples by type (`teacher>student`, `student>teacher`, `student>student`,
-    `dataset`, for pairs; `demo:gold` … for other kinds) before the cap; `trained` those after it;
+    `dataset`; for other kinds `demo:teacher` …) before the cap; `trained` those after it;
     `replayed` those that came back from older iterations. Values under a pair judge are win rates
     inside the pool (0..1), under a score judge scores. None: not measurable here.
     """

@@ -148,6 +148,11 @@ def _check_finite(settings: Mapping[str, Any]) -> None:
                 )
 
 
+def judge_revision(spec: str) -> str:
+    """A file's digest where a judge comes from a file; a named judge's identity is enough."""
+    return find(JUDGES, spec).revision if ":" in spec else ""
+
+
 def make_judge(spec: str) -> Judge:
     """A judge by name, or `file.py:Class`."""
     plugin = find(JUDGES, spec)

@@ -63,6 +63,8 @@ class RunFolder:
     @classmethod
     def at(cls, path: Path, forked_from: Path | None = None) -> RunFolder:
         path = path.resolve()
+        if forked_from and not (forked_from / RUN_JSON).exists():
+            raise HarnessError(f"{forked_from} holds no run to fork from; name it with --out.")
         others = [forked_from.resolve().parent / ".store"] if forked_from else []
         return cls(path, Store(path.parent / ".store", versions(), others))
 
@@ -106,15 +108,19 @@ class RunFolder:
             lock.release()
 
     def begin(self, config: RunConfig, facts: Mapping[str, str]) -> None:
-        """Write what is asked for; equal requests leave the file as it is."""
+        """Write what is asked for, and by which code; what says so already stays as it is."""
         path = self.path / RUN_JSON
-        if path.exists() and _read_config(self.path) == config:
-            return
         data = {
             "config": config.model_dump(mode="json"),
             "facts": dict(facts),
             "versions": dict(self.store.versions),
         }
+        if path.exists():
+            earlier = codec.read_json(path, "The run's settings")
+            # the command may be typed in many ways that ask for the same
+            earlier["facts"]["command"] = data["facts"]["command"]
+            if earlier == data:
+                return
         codec.write_json(path, data)
 
     def iteration(self, t: int) -> Path:
@@ -167,7 +173,7 @@ def read_run(path: Path) -> RunRecord:
     return RunRecord(
         name=path.resolve().name,
         path=path,
-        method=config.method,
+        method=facts["method"],
         paper=facts["paper"],
         config=config,
         iterations=tuple(records),

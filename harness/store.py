@@ -28,6 +28,8 @@ from harness.errors import HarnessError
 from harness.types import Usage
 
 MANIFEST = "manifest.json"
+SPENT = "spent.part"
+"""Ledger of a stage's usage; unlike rows it outlives the stage, which may be opened again."""
 LARGE = 64 * 1024 * 1024
 """Files above this many bytes (weights) are checked by size, not by digest, on reuse."""
 
@@ -188,7 +190,6 @@ class Workspace:
     """Where a running stage puts its files."""
 
     path: Path
-    usage: Usage = field(default_factory=Usage)
     _rows: list[Rows] = field(default_factory=list)
 
     def rows(
@@ -212,7 +213,16 @@ class Workspace:
         return folder
 
     def spend(self, usage: Usage) -> None:
-        self.usage = self.usage + usage
+        """Keep what a step cost; a crash or a failed judgement does not give it back."""
+        with (self.path / SPENT).open("a", encoding="utf-8") as ledger:
+            ledger.write(codec.line(codec.dump(usage)))
+
+    def spent(self) -> Usage:
+        """What this stage has cost so far, earlier attempts included."""
+        ledger = self.path / SPENT
+        whole = ledger.read_text("utf-8").rpartition("\n")[0] if ledger.exists() else ""
+        entries = (codec.load(Usage, json.loads(entry)) for entry in whole.splitlines())
+        return sum(entries, Usage())
 
 
 class Store:
@@ -279,7 +289,7 @@ class Store:
             seed=stage.seed,
             files=_entries(folder),
             failed=sum(rows.failed for rows in space._rows),
-            usage=space.usage,
+            usage=space.spent(),
             seconds=round(time.monotonic() - started, 3),
             host=socket.gethostname(),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),

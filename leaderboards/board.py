@@ -7,9 +7,7 @@ A rank means something only among rows of one benchmark, decoding, judge and opp
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from harness.codec import write_atomic
 from harness.errors import HarnessError
 from harness.records import RunRecord
 from harness.types import WinRate
@@ -145,17 +144,7 @@ def write_rows(path: Path, rows: Iterable[BoardRow]) -> None:
     """Write JSON lines; a reader sees the old file or the new one, never half of either."""
     text = "".join(json.dumps(row_dict(row), allow_nan=False) + "\n" for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp's 0600 would hide a board from its other readers
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, text)
 
 
 def read_rows(path: Path) -> list[BoardRow]:

@@ -38,8 +38,10 @@ def test_sets_become_nested_values(texts: list[str], expected: dict[str, Any]) -
 
 @pytest.mark.parametrize(
     "texts",
-    [["seed"], ["=1"], ["a..b=1"], [".=1"], ["data.=1"], ["a=[1"], ["a=2024-13-45"]]
-    + [["a=1", "a.b=1"], ["a.b=1", "a.b.c=1"]],
+    [
+        *(["seed"], ["=1"], ["a..b=1"], [".=1"], ["data.=1"], ["a=[1"], ["a=2024-13-45"]),
+        *(["a=1", "a.b=1"], ["a.b=1", "a.b.c=1"]),
+    ],
 )
 def test_a_malformed_set_is_quoted_in_the_error(texts: list[str]) -> None:
     with pytest.raises(HarnessError, match=re.escape(f"--set {texts[-1]}: ")):

@@ -278,8 +278,17 @@ def test_a_draw_needs_no_full_sort_to_be_exact(top_p: float, spread: float) -> N
     logits = torch.randn(60, 400, generator=stream) * spread
     logits[30:] = logits[30:].round()  # many equal ones, across the edge of the sorted top too
     uniform = torch.rand(60, generator=stream, dtype=torch.float64)
-    uniform[0], uniform[1] = 0.0, 1 - 2**-53
+    uniform[0] = 0.0
     assert draw(logits, uniform, 0.7, top_p).tolist() == looked_up(logits, uniform, 0.7, top_p)
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_the_largest_uniform_stays_inside(top_p: float) -> None:
+    logits = torch.randn(50, 400, generator=torch.Generator().manual_seed(4)) * 3
+    end = torch.full((50,), 1 - 2**-53, dtype=torch.float64)
+    for row, token in zip(logits, draw(logits, end, 1.0, top_p).tolist(), strict=True):
+        kept = nucleus(row.double().softmax(-1).tolist(), 1.0, top_p)
+        assert token in [token for token, _ in kept[-40:]]
 
 
 def test_equal_logits_go_by_id() -> None:

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Command, contents, differing, rows, run_line, state, store_folder
+from conftest import Command, Done, contents, differing, rows, run_line, state, store_folder
 from filelock import FileLock
 
 JUDGE = '''
@@ -39,6 +40,9 @@ class Moody:
                 yield Verdict(match.id, said[1] / 255, self.identity)
             # else: no word at all
 '''
+# Log-probs of one batch size and another differ by rounding, and a draw at temperature 1 that is
+# within 2e-7 of the next token (seed 0, 'train-149', sample 1) differs with them.
+DRIFT = [f"iter-{t}/drift.{kind}" for t in (1, 2, 3) for kind in ("json", "jsonl")]
 REASONS = {"timeout", "no reason given", "the judge gave no verdict"}
 
 
@@ -79,10 +83,10 @@ def test_same_seed_same_bytes_other_seed_other_samples(
     """…in another folder and whatever the batch size; drift alone may round otherwise."""
     ours, theirs = contents(reference), contents(three)
     unequal = {name for name, data in ours.items() if theirs[name] != data}
-    assert unequal <= {"iter-1/drift.json", "iter-2/drift.json"}
-    for name in unequal:
-        kl, other = (json.loads(c[name])["kl"] for c in (ours, theirs))
-        assert kl == pytest.approx(other, abs=1e-4)
+    assert unequal <= set(DRIFT)
+    for t in (1, 2):
+        drifts = [rows(run / f"iter-{t}" / "drift.jsonl") for run in (reference, three)]
+        assert sum(a == b for a, b in zip(*drifts, strict=True)) >= 7
 
     command.run(tmp_path / "dno", "--iters", 1, "--seed", 7).ok()
     first = "iter-1/samples.jsonl"
@@ -121,11 +125,11 @@ def dies(path):
 app.write_board = dies
 """
     assert command.run(run, "--iters", 3, prelude=dies).code == -9
-    command.run(run, "--iters", 3).ok()
+    command.run(run, "--iters", 3, report=True).ok()
     after = state(run.parent)
     folders = {str(run.parent / ".store")}  # gained entries
     assert {k: v for k, v in before.items() if after[k] != v}.keys() <= folders
-    assert set(differing(run, three)) <= {f"iter-{t}/drift.json" for t in (1, 2, 3)}
+    assert set(differing(run, three)) <= set(DRIFT)
     assert [row["iteration"] for row in rows(run / "leaderboard.jsonl")] == [0, 1, 2, 3]
     assert page.read_bytes() != first_page
     command.run(run, "--iters", 3).ok()
@@ -135,7 +139,7 @@ app.write_board = dies
     other = run.with_name("other")
     command.run(other).ok()
     short = (other / "report" / "index.html").read_bytes()
-    command.run(other, "--iters", 3).ok()
+    command.run(other, "--iters", 3, report=True).ok()
     assert len(rows(other / "leaderboard.jsonl")) == 4
     assert (other / "report" / "index.html").read_bytes() != short
 
@@ -230,7 +234,7 @@ def test_replay_brings_back_own_new_examples_of_the_last_two(three: Path) -> Non
 @pytest.fixture(scope="module")
 def family(
     command: Command, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, dict[str, object]]]:
+) -> tuple[Path, dict[str, Any]]:
     """Runs of five methods beside each other, and what `plan` said of each before it ran."""
     parent = tmp_path_factory.mktemp("family")
     plans = {}
@@ -246,7 +250,7 @@ def family(
 
 
 def test_methods_that_share_a_step_share_its_artefact(
-    family: tuple[Path, dict[str, dict[str, object]]],
+    family: tuple[Path, dict[str, Any]],
 ) -> None:
     parent, plans = family
 
@@ -257,29 +261,28 @@ def test_methods_that_share_a_step_share_its_artefact(
         assert len(inodes(name, *plans)) == 1, name
     for name in ("iter-1/samples.jsonl", "iter-1/samples.manifest.json"):
         assert len(inodes(name, "dno", "iterative-dpo", "offline-dpo")) == 1, name
-    # DNO's and offline DPO's pools hold the gold answer, iterative DPO's do not
-    assert len(inodes("iter-1/verdicts.jsonl", "dno", "offline-dpo")) == 1
+    # DNO's pool holds the gold answer, iterative DPO's does not
     assert len(inodes("iter-1/verdicts.jsonl", "dno", "iterative-dpo")) == 2
     assert len(inodes("iter-1/policy/model.safetensors", *plans)) == len(plans)
 
 
 def test_plan_counts_what_the_run_then_does(
     command: Command,
-    family: tuple[Path, dict[str, dict[str, object]]],
+    family: tuple[Path, dict[str, Any]],
     reference: Path,
     tmp_path: Path,
 ) -> None:
     parent, plans = family
     plans = {**plans, "reference": command.plan(tmp_path / "new" / "dno")}
     assert not (tmp_path / "new").exists()
-    assert all(not stage["done"] for stage in plans["reference"]["stages"])  # type: ignore[attr-defined]
+    assert all(not stage["done"] for stage in plans["reference"]["stages"])
     files = {
         "outputs": "outputs.jsonl", "drift": "drift.jsonl", "samples": "samples.jsonl",
         "verdicts": "verdicts.jsonl", "scores": "matches.jsonl",
     }  # fmt: skip
     for name, plan in plans.items():
         run = reference if name == "reference" else parent / name
-        for stage in plan["stages"]:  # type: ignore[attr-defined]
+        for stage in plan["stages"]:
             folder = run / f"iter-{stage['iteration']}"
             assert (folder / f"{stage['stage']}.manifest.json").exists(), (name, stage)
             if stage["stage"] == "train":
@@ -290,11 +293,11 @@ def test_plan_counts_what_the_run_then_does(
             assert counted == (len(rows(folder / file)) if file else 0), (name, stage)
     for plan in (plans["sft"], plans["dno"]):
         stages = plan["stages"]
-        todo = [s for s in stages if not s["done"]]  # type: ignore[attr-defined]
-        assert plan["to_do"]["completions"] == sum(s["completions"] for s in todo)  # type: ignore[index]
+        todo = [s for s in stages if not s["done"]]
+        assert plan["to_do"]["completions"] == sum(s["completions"] for s in todo)
     # iteration 0 is there once one method has it
-    assert sum(s["done"] for s in plans["sft"]["stages"]) == 0  # type: ignore[attr-defined]
-    assert sum(s["done"] for s in plans["dno"]["stages"]) == 2  # type: ignore[attr-defined]
+    assert sum(s["done"] for s in plans["sft"]["stages"]) == 0
+    assert sum(s["done"] for s in plans["dno"]["stages"]) == 2
 
     before = state(reference.parent)
     again = command.plan(reference)
@@ -314,7 +317,7 @@ def test_failed_judgements_are_counted_left_out_and_asked_again(
     log = tmp_path / "asked.jsonl"
     out = tmp_path / "run" / "dno"
 
-    def run(mood: str, prelude: str = "", out: Path = out) -> tuple[object, list[list[str]]]:
+    def run(mood: str, prelude: str = "", out: Path = out) -> tuple[Done, list[list[str]]]:
         """The command in a mood, and what it asked the judge."""
         log.write_text("")
         env = {"MOOD": mood, "ASKED": str(log)}
@@ -323,14 +326,14 @@ def test_failed_judgements_are_counted_left_out_and_asked_again(
 
     # nothing but failures: no example, and the run goes on once the judge hears
     done, _ = run("deaf")
-    told = done.sentence()  # type: ignore[attr-defined]
+    told = done.sentence()
     assert "gave no example from 6 prompts (6 judgement failed)" in told
     scores = json.loads((out / "iter-0" / "scores.json").read_text("utf-8"))
     assert scores["win_rate"]["failures"] == {"timeout": 12}
     assert scores["win_rate"]["value"] is None
 
     done, asked = run("moody")
-    done.ok()  # type: ignore[attr-defined]
+    done.ok()
     verdicts = {row["id"]: row for row in rows(out / "iter-1" / "verdicts.jsonl")}
     failed = {name for name, row in verdicts.items() if row["error"]}
     reasons = Counter(row["error"] for row in verdicts.values() if row["error"])
@@ -351,10 +354,7 @@ def test_failed_judgements_are_counted_left_out_and_asked_again(
     texts = {(row["prompt_id"], row["text"]) for row in samples}
     examples = [row["example"] for row in rows(out / "iter-1" / "examples.jsonl")]
     spoilt = {
-        (name.rsplit("/", 1)[0], text)
-        for name, a, b in asked
-        if name in failed
-        for text in (a, b)
+        (name.rsplit("/", 1)[0], text) for name, a, b in asked if name in failed for text in (a, b)
     }
     assert examples
     assert texts & spoilt
@@ -386,24 +386,22 @@ def dies(path, data):
     write(path, data)
 codec.write_json = dies
 """
-    start = {row["id"]: row for row in rows(out / "iter-0" / "matches.jsonl")}
-    first, asked = run("well", at_row)
-    assert first.code == -9  # type: ignore[attr-defined]
-    again = {name for name, _, _ in asked}
-    assert again == {name for name, row in start.items() if row["error"]} | set(
-        sorted(failed & again)
-    )
-    left = failed - set(sorted(failed & again)[:1]) if len(failed & again) == 1 else None
-    broken, asked = run("breaks")
-    assert broken.sentence() == "The judge is out of credit; buy some."  # type: ignore[attr-defined]
-    second, asked = run("well", before_manifest)
-    assert second.code == -9  # type: ignore[attr-defined]
-    assert 0 < len(asked) < len(failed) - 5
-    assert {name for name, _, _ in asked} < failed
-    last, asked = run("well")
-    last.ok()  # type: ignore[attr-defined]
+    unsure = {row["id"] for row in rows(out / "iter-0" / "matches.jsonl") if row["error"]}
+    left = [name for name, _, _ in asked if name in failed]
+    done, asked = run("well", at_row)
+    assert done.code == -9
+    assert {name for name, _, _ in asked} - failed == unsure
+    assert [name for name, _, _ in asked if name in failed] == left[:2]
+    done, asked = run("breaks")
+    assert done.sentence() == "The judge is out of credit; buy some."
+    assert [name for name, _, _ in asked] == left[1:7]
+    done, asked = run("well", before_manifest)
+    assert done.code == -9
+    assert [name for name, _, _ in asked] == left[6:]
+    done, asked = run("well")
+    done.ok()
     assert not {name for name, _, _ in asked} & set(verdicts)
-    assert left is None or left
+
     whole = tmp_path / "whole" / "dno"
     run("well", out=whole)
     assert differing(out, whole) == []

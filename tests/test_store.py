@@ -190,7 +190,9 @@ def test_what_is_not_as_the_manifest_says_is_refused_by_name(tmp_path: Path) -> 
         (weights.unlink, "is missing"),
     ):
         spoil()  # type: ignore[no-untyped-call]
-        with pytest.raises(HarnessError, match=f"^{weights} .*{problem}.*delete the folder") as told:
+        with pytest.raises(
+            HarnessError, match=f"^{weights} .*{problem}.*delete the folder"
+        ) as told:
             store.ensure(stage(_writes))
         assert str(first.path) in str(told.value)
     # the work fails half-way: no manifest, and what it left is not taken for finished

@@ -163,32 +163,3 @@ def repeated_ngrams(text: str, n: int) -> float:
     words = text.lower().split()
     ngrams = list(zip(*(words[i:] for i in range(n)), strict=False))
     return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
-
-
-# --- why there is no example ------------------------------------------------------------------
-
-
-def reason(group: Group) -> str:
-    """Why a prompt gave no example, for the counts of an iteration; ask only where it gave none.
-
-    Judged groups are told apart by what their values are, so one function serves every method.
-    """
-    judged = group.scores is not None or group.preferences is not None
-    pool = usable(group)
-    if len(group.completions) > 1 and _one_text(group.completions):
-        return "identical candidates"
-    if not judged and gold_completion(group) is None:
-        return "no gold"
-    if len(group.completions) < 2:
-        return "one candidate"
-    if len(pool) < 2 or (group.preferences is None and len(pool) < len(group.completions)):
-        return "judgement failed"
-    if _one_text([candidate.completion for candidate in pool]):
-        return "identical candidates"
-    if max(c.value for c in pool) - min(c.value for c in pool) <= TOLERANCE:
-        return "all tied"
-    return "no pair passed the gate"
-
-
-def _one_text(completions: Sequence[Completion]) -> bool:
-    return len({completion.text.strip() for completion in completions}) == 1

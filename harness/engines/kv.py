@@ -83,7 +83,7 @@ def keep_rows(cache: Cache, slots: list[int]) -> None:
         if isinstance(layer, RoomyLayer):
             layer.keep(slots)
         else:
-            layer.reorder_cache(torch.tensor(slots))  # type: ignore[arg-type]
+            layer.reorder_cache(torch.tensor(slots, dtype=torch.long))  # type: ignore[arg-type]
 
 
 def fill_slots(finished: list[bool]) -> list[int]:

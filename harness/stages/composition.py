@@ -33,16 +33,20 @@ def label(example: Example) -> str:
 
 def why_nothing(group: Group) -> str:
     """Why a prompt gave no example, as far as its judgements tell."""
-    values = [value for value in _values(group) if value is not None]
+    judged = [
+        (completion.text.strip(), value)
+        for completion, value in zip(group.completions, _values(group), strict=True)
+        if value is not None
+    ]
     if not group.completions:
         return "no candidate"
-    if group.scores is not None and not values:
-        return "judgement failed"
     if len(group.completions) == 1:
         return "one candidate"
-    if len({completion.text for completion in group.completions}) == 1:
+    if len({completion.text.strip() for completion in group.completions}) == 1:
         return "identical candidates"
-    if group.scores is not None and len(set(values)) == 1:
+    if group.scores is not None and len(judged) < len(group.completions):
+        return "judgement failed"
+    if group.scores is not None and len({value for _, value in judged}) == 1:
         return "all tied"
     return "no pair passed the method's rule"
 

@@ -17,6 +17,7 @@ from harness.judges.adapters import (
     preference,
 )
 from harness.judges.self_score import SelfJudge
+from harness.registry import judge_revision
 from harness.scoring.winrate import by_construction, lengths, win_rate
 from harness.stages.common import Context, by_prompt, has_own_pair, pool
 from harness.stages.sampling import OUTPUTS, SAMPLES, read_completions
@@ -86,6 +87,9 @@ def verdicts_stage(
         version=1,
         params={
             "judge": judge_identity(context, plan, policy),
+            "judge_revision": judge_revision(context.experiment.config.judge.train)
+            if plan.judged_by == "configured"
+            else "",
             "gold": plan.gold,
             "fixed_data": plan.sampler != "previous",
         },
@@ -279,6 +283,7 @@ def scores_stage(context: Context, outputs: Artifact, anchors: Anchors) -> Stage
             "benchmark": benchmark.name,
             "decoding": experiment.decoding,
             "judge": experiment.eval_judge.identity,
+            "judge_revision": judge_revision(config.eval_judge),
             "opponent": experiment.opponent,
         },
         inputs={

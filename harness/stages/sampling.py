@@ -144,6 +144,7 @@ def _spec_params(spec: SampleSpec) -> dict[str, codec.Json]:
         "temperature": spec.temperature,
         "top_p": spec.top_p,
         "max_new_tokens": spec.max_new_tokens,
+        "source": spec.source,
     }
 
 

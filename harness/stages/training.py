@@ -47,7 +47,8 @@ def train_stage(
                 examples=rows,
                 method=experiment.method,
                 settings=TrainSettings(
-                    learning_rate=settings.learning_rate or 0.0,
+                    learning_rate=settings.learning_rate
+                    or experiment.method.defaults.learning_rate,
                     epochs=epochs,
                     batch_size=batch_size,
                     micro_batch_size=settings.micro_batch_size,
