@@ -93,7 +93,7 @@ def _run(folder: RunFolder, context: Context, reporter: Reporter) -> RunRecord:
     experiment = context.experiment
     config = experiment.config
     reporter.say(
-        f"{experiment.method.name} on {config.model}, {config.iterations} iterations, judge "
+        f"{experiment.method.name} on {config.model}, {_count(config.iterations)}, judge "
         f"{experiment.eval_judge.identity}, benchmark {experiment.benchmark.name} → {folder.path}"
     )
     news = False
@@ -185,6 +185,10 @@ def rate_text(rate: WinRate) -> str:
     if rate.value is None or rate.ci95 is None:
         return f"not measured ({rate.n_failed} of {rate.n + rate.n_failed} judgements failed)"
     return f"{rate.value:.1f}% [{rate.ci95[0]:.1f}, {rate.ci95[1]:.1f}]"
+
+
+def _count(iterations: int) -> str:
+    return f"{iterations} iteration" + ("s" if iterations > 1 else "")
 
 
 def _scored_line(record: IterationRecord) -> str:

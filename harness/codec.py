@@ -59,15 +59,17 @@ def write_json(path: Path, data: Json) -> None:
     write_atomic(path, json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, what: str) -> Json:
-    """A JSON file that this project wrote; `what` names it in the error."""
+def read_json(
+    path: Path, what: str, cure: str = "delete that file's folder to compute it again"
+) -> Json:
+    """A JSON file that this project wrote; `what` names it in the error, `cure` says what helps."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise HarnessError(f"{what} {path} is missing.") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise HarnessError(
-            f"{what} {path} is corrupt ({error}): delete that file's folder to compute it again."
+            f"{what} {path} is corrupt ({error}): {cure}."
         ) from None
 
 

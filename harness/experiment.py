@@ -177,11 +177,10 @@ def prepare(
 
 def find_policy(model: str, say: Callable[[str], None], pull: bool = True) -> Policy:
     """A model by name or folder; its digest is empty where it is missing and not pulled."""
-    from harness.models.store import list_models, resolve
+    from harness.models.store import present, resolve
 
-    missing = {info.name: info for info in list_models() if not info.present}
-    if model in missing and not pull:
-        return Policy(missing[model].where, "")
+    if not pull and not present(model):
+        return Policy(Path(model), "")
     path = resolve(model, say)
     return Policy(path, policy_digest(path))
 

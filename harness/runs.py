@@ -116,7 +116,7 @@ class RunFolder:
             "versions": dict(self.store.versions),
         }
         if path.exists():
-            earlier = codec.read_json(path, "The run's settings")
+            earlier = _read_run_json(self.path)
             # the command may be typed in many ways that ask for the same
             earlier["facts"]["command"] = data["facts"]["command"]
             if earlier == data:
@@ -156,7 +156,7 @@ def read_run(path: Path) -> RunRecord:
     """A run's finished iterations. Raises HarnessError where the folder holds no run."""
     if not (path / RUN_JSON).exists():
         raise HarnessError(f"{path} holds no run (no {RUN_JSON}); name a folder of harness run.")
-    data = codec.read_json(path / RUN_JSON, "The run's settings")
+    data = _read_run_json(path)
     config = _read_config(path)
     facts = data["facts"]
     records = []
@@ -218,8 +218,13 @@ def _is_ours(file: Path) -> bool:
     return file.name == LOCK or file.name.startswith(f".{RUN_JSON}.")
 
 
+def _read_run_json(path: Path) -> codec.Json:
+    cure = "restore it, or start in another folder with --out: finished stages are found again"
+    return codec.read_json(path / RUN_JSON, "The run's settings", cure)
+
+
 def _read_config(path: Path) -> RunConfig:
-    data = codec.read_json(path / RUN_JSON, "The run's settings")
+    data = _read_run_json(path)
     try:
         return RunConfig.model_validate(data["config"])
     except (KeyError, TypeError, ValidationError) as error:

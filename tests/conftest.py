@@ -133,8 +133,13 @@ class Command:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # one thread: two of them are slower than one where others use the cores as well
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+            # one thread: two are slower where others use the cores as well; no GPU: equal bytes
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "CUDA_VISIBLE_DEVICES": "",
+                "COLUMNS": "200",
+            },
         )
         assert self._server.stdout
         assert self._server.stdout.readline() == "ready\n"

@@ -115,7 +115,7 @@ def test_the_tutorial_s_method_trains(method_file: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    run = method_file.parent / "runs" / "online_ipo-tiny"
+    run = method_file.parent / "runs" / "OnlineIPO-tiny"
     assert Path(json.loads(done.stdout)["run"]) == run.resolve()
     rows = (run / "leaderboard.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(row)["iteration"] for row in rows] == [0, 1, 2]

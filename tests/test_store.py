@@ -18,8 +18,8 @@ from harness.codec import Json
 from harness.errors import HarnessError
 from harness.store import MANIFEST, Rows, Stage, Store, Workspace
 
-# The times of a busy machine say nothing, and files are written for each example.
-ours = settings(max_examples=150, deadline=None)
+# The times of a busy machine say nothing, and each example writes files to the disk.
+ours = settings(max_examples=100, deadline=None)
 
 TEXTS = st.text(max_size=12)  # newlines of every alphabet, quotes, emoji, controls
 

@@ -51,7 +51,7 @@ class ChatTokenizer:
             tokenizer = AutoTokenizer.from_pretrained(
                 path, trust_remote_code=False, local_files_only=True
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise HarnessError(
                 f"cannot read a tokenizer in {path} ({error}); point to a complete model folder."
             ) from error

@@ -113,6 +113,20 @@ def resolve(model: str, say: Say) -> Path:
     )
 
 
+def present(model: str) -> bool:
+    """Whether `resolve` would fetch nothing; what `resolve` refuses counts as present."""
+    if model in _BUILTIN:
+        return _where(model).is_dir()
+    if Path(model).expanduser().is_dir() or not _HUB_NAME.fullmatch(model):
+        return True
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return _problem(_snapshot(model, local=True)) is None
+    except LocalEntryNotFoundError:
+        return False
+
+
 def _where(name: str) -> Path:
     return home() / "models" / _BUILTIN[name].folder
 
