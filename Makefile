@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 
 .PHONY: demo test test-all lint clean
 
-# --no-deps wheels of the constraints decide every version; the project itself is editable
+# the constraints decide every version, the build tool's included; the project itself is editable
 $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints/cpu.txt setuptools
