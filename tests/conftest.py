@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 SERVER = """
-import gc, json, os, sys, traceback, warnings
+import faulthandler, gc, json, os, sys, traceback, warnings
 
 os.environ["HARNESS_HOME"] = sys.argv[1]
 import harness.app, harness.cli, harness.engines.transformers, harness.judges.self_score
@@ -38,6 +38,7 @@ def child(call):
         for fd, path in ((1, call["stdout"]), (2, call["stderr"])):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        faulthandler.dump_traceback_later(300, exit=True)  # a command that hangs says where
         os.chdir(call["cwd"])
         os.environ.update(call["env"])
         sys.argv = ["harness", *call["arguments"]]
@@ -139,6 +140,8 @@ class Command:
                 "OMP_NUM_THREADS": "1",
                 "CUDA_VISIBLE_DEVICES": "",
                 "COLUMNS": "200",
+                # pyarrow's allocator starts a thread, and a process that forks should have none
+                "JE_ARROW_MALLOC_CONF": "background_thread:false",
             },
         )
         assert self._server.stdout
