@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness import loop
 from harness.config import RunConfig
 from harness.errors import HarnessError
-from harness.experiment import Experiment, prepare, resolve_config
+from harness.experiment import Experiment, check_contexts, prepare, resolve_config
 from harness.plan import PlannedStage, planned
 from harness.progress import Reporter
 from harness.records import IterationRecord, RunRecord
@@ -66,7 +66,10 @@ def open_run(request: Request, reporter: Reporter, pull: bool) -> tuple[RunFolde
     config = _continued(config, folder.earlier_config())
     experiment = prepare(config, plugin, method, reporter.say, pull)
     folder.check(experiment.config)
-    return folder, Context(experiment, reporter)
+    context = Context(experiment, reporter)
+    if experiment.start.digest and not all(stage.done for stage in planned(context, folder)):
+        check_contexts(experiment)
+    return folder, context
 
 
 def _continued(config: RunConfig, earlier: RunConfig | None) -> RunConfig:

@@ -68,9 +68,7 @@ def read_json(
     except FileNotFoundError:
         raise HarnessError(f"{what} {path} is missing.") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise HarnessError(
-            f"{what} {path} is corrupt ({error}): {cure}."
-        ) from None
+        raise HarnessError(f"{what} {path} is corrupt ({error}): {cure}.") from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Json]]:

@@ -153,8 +153,7 @@ def prepare(
 ) -> Experiment:
     """Load and check all that a run needs; pulls the model where it is missing.
 
-    Without `pull` a missing model is left out: `start.digest` is then empty, and prompts are not
-    checked against its context.
+    Without `pull` a missing model is left out: `start.digest` is then empty.
     """
     train = load_prompts(config.data.train, "train")
     if not config.data.reuse and config.data.per_iteration is None:
@@ -169,10 +168,7 @@ def prepare(
     _check_plans(method, plans)
     _check_data(config, method, plans, train, benchmark, train_judge, eval_judge)
     start = find_policy(config.model, say, pull)
-    experiment = Experiment(config, method, plugin, start, cut, benchmark, train_judge, eval_judge)
-    if start.digest:
-        _check_context(experiment, plans)
-    return experiment
+    return Experiment(config, method, plugin, start, cut, benchmark, train_judge, eval_judge)
 
 
 def find_policy(model: str, say: Callable[[str], None], pull: bool = True) -> Policy:
@@ -254,8 +250,12 @@ def _check_data(
         )
 
 
-def _check_context(experiment: Experiment, plans: list[Plan]) -> None:
-    """Prompts longer than the model's context are refused before anything runs."""
+def check_contexts(experiment: Experiment) -> None:
+    """Refuse prompts that are longer than the model's context.
+
+    Apart from `prepare`, since it loads the tokenizer, which takes seconds: a run that has nothing
+    left to do need not wait for that.
+    """
     from harness.models.chat import ChatTokenizer, check_context, context_length
 
     path = experiment.start.path
@@ -265,8 +265,8 @@ def _check_context(experiment: Experiment, plans: list[Plan]) -> None:
     drift = config.diagnostics
     measured = experiment.partition.validation[: drift.kl_prompts]
     check_context(tokenizer, limit, measured, drift.kl_max_new_tokens)
-    for part, plan in zip(experiment.partition.parts, plans, strict=True):
-        new = config.sampling.max_new_tokens if plan.samples else 1
+    for t, part in enumerate(experiment.partition.parts, start=1):
+        new = config.sampling.max_new_tokens if experiment.plan(t).samples else 1
         check_context(tokenizer, limit, part, new)
         if config.data.reuse:
             break

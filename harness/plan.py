@@ -36,7 +36,7 @@ def planned(context: Context, folder: RunFolder) -> list[PlannedStage]:
 
     def look(t: int, stage: Stage) -> Artifact:
         artifact = folder.store.find(stage)
-        if artifact is None:
+        if artifact is None or artifact.manifest.failed:  # failed rows will be asked for again
             raise _NotDoneError
         found.add((t, stage.name))
         return artifact

@@ -163,8 +163,12 @@ def _score(judge: ScoreJudge, groups: Sequence[Group], rows: Rows) -> Usage:
         if not all(rows.done(f"{group.prompt.id}/{i}") for i in range(len(group.completions)))
     ]
     spent = Usage()
-    for group, scores in zip(asked, judge.score(asked), strict=True):
-        for i, score in enumerate(scores):
+    answers = judge.score(asked)
+    for group in asked:
+        scores = next(answers, ())
+        for i in range(len(group.completions)):
+            silent = Score(None, judge.identity, "the judge gave no score")
+            score = scores[i] if i < len(scores) else silent
             error = None if score.value is not None else score.error or "no reason given"
             rows.append({"id": f"{group.prompt.id}/{i}", "value": score.value, "error": error})
             spent += score.usage
