@@ -14,11 +14,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from harness import cli, loop, registry
+from harness import cli, registry
 from harness.config import DataConfig, preset_names
 from harness.data.partition import partition
 from harness.data.sources import load_prompts
 from harness.models.store import pull
+from harness.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def refuses(
     def ran(*_: object) -> None:
         pytest.fail("the experiment began")
 
-    monkeypatch.setattr(loop, "run", ran)
+    monkeypatch.setattr(RunFolder, "ensure", ran)
 
     def call(*arguments: object) -> str:
         before = disk(tmp_path)
