@@ -6,7 +6,7 @@ Everything that can be wrong with a request is found here, before anything runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,14 +134,9 @@ def resolve_config(
     )
     judges = config.judge.model_copy(update={"eval": config.eval_judge})
     config = config.model_copy(
-        update={"settings": _settings(instance), "train": resolved, "judge": judges}
+        update={"settings": registry.settings_of(instance), "train": resolved, "judge": judges}
     )
     return config, plugin, instance
-
-
-def _settings(method: Method) -> dict[str, Any]:
-    settings = asdict(method)  # type: ignore[call-overload]
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}
 
 
 def prepare(

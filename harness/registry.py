@@ -9,7 +9,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
@@ -146,6 +146,13 @@ def _check_finite(settings: Mapping[str, Any]) -> None:
                 raise HarnessError(
                     f"Setting 'method.{name}': it should be a finite number, got {number}."
                 )
+
+
+def settings_of(method: Method) -> dict[str, Any]:
+    """A method's settings as JSON has them. The protocol cannot say that methods are dataclasses;
+    `make_method` has checked it."""
+    settings = asdict(method)  # type: ignore[call-overload]
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}
 
 
 def judge_revision(spec: str) -> str:

@@ -98,7 +98,7 @@ def method_dicts() -> list[dict[str, Any]]:
                 "name": name,
                 "paper": method.paper,
                 "loaded_from": plugin.origin,
-                "settings": dict(sorted(asdict(method).items())),  # type: ignore[call-overload]
+                "settings": dict(sorted(registry.settings_of(method).items())),
                 "defaults": dump(method.defaults),
                 "plans": {str(t): plan for t, plan in enumerate(plans, start=1)},
             }
