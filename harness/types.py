@@ -363,6 +363,90 @@ class WinRate:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """One benchmark instruction: the model's output against the baseline's.
+
+    `p` is the probability that the model beats the baseline, None where the judge failed (`error`
+    says why). Lengths in characters, None where they are not known.
+    """
+
+    instruction: str
+    p: float | None
+    error: str | None
+    model_chars: int | None
+    baseline_chars: int | None
+
+
+LengthControlKind = Literal["LC", "length-adjusted"]
+
+
+@dataclass(frozen=True, slots=True)
+class LengthControl:
+    """The win rate in percent at equal lengths, by a logistic model of the preferences.
+
+    `LC` is AlpacaEval 2.0's (Dubois et al. 2024, arXiv:2404.04475): its instructions, its
+    baseline, known difficulties. `length-adjusted` is the same without difficulty, for any other
+    benchmark or opponent; the two are not comparable. The model is σ(θ·t + φ·g + ψ) for
+    standardised length difference t and difficulty g; `phi` is None without difficulty; `c` is
+    the strength of the data against the L1 penalty, `rule` says how it was chosen. `spread` is
+    what AlpacaEval calls lc_standard_error: the spread of the predictions, not the estimate's
+    error; that is in `ci95`, a bootstrap over instructions with refits (None below two rows).
+    """
+
+    kind: LengthControlKind
+    value: float
+    ci95: tuple[float, float] | None
+    spread: float | None
+    theta: float
+    phi: float | None
+    psi: float
+    c: float
+    rule: str
+    n: int
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """a − b in percentage points, paired over the same instructions.
+
+    `ci95` is a paired bootstrap's interval and `p_value` two-sided, from its standard error; both
+    None below two instructions.
+    """
+
+    value: float
+    ci95: tuple[float, float] | None
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """An answer whose quality is known, judged as if it were the policy's.
+
+    `name` is `null` (the same empty phrase to every prompt), `padded` (the policy's own output
+    with filler that says nothing) or `shortened` (its beginning). `vs_own` is its win rate less
+    the policy's own on the same prompts; None where either was not measured.
+    """
+
+    name: Literal["null", "padded", "shortened"]
+    win_rate: WinRate
+    vs_own: Difference | None
+    avg_chars: float
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """The controls of one policy on a seeded sample of the benchmark's prompts; `own` is the
+    policy's own win rate there."""
+
+    judge: str
+    opponent: str
+    prompts: int
+    own: WinRate
+    controls: tuple[Control, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lengths:
     """Characters of the outputs, and the share (0..1) that hit the token limit."""
 
@@ -379,7 +463,7 @@ class Result:
 
     benchmark (with version), decoding and judge together are a board's key. `opponent` names the
     fixed anchor of `win_rate`. `vs_initial` and `vs_previous` are against the run's own earlier
-    policies by the same judge.
+    policies by the same judge. `length_control` is that of `win_rate`.
     """
 
     benchmark: str
@@ -390,3 +474,4 @@ class Result:
     vs_initial: WinRate
     vs_previous: WinRate
     lengths: Lengths
+    length_control: LengthControl | None = None

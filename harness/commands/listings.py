@@ -1,0 +1,52 @@
+"""Commands that list what there is: `harness methods`, `harness models`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import Json, Quiet, print_json, print_tables
+
+
+def methods(as_json: Json = False) -> None:
+    """List the methods: paper, declared plan, settings, and where each was loaded from.
+
+    Example: harness methods --json
+    """
+    from harness import show
+
+    listed = show.method_dicts()
+    if as_json:
+        print_json(listed)
+    else:
+        print_tables(show.method_tables(listed))
+
+
+def models_list(as_json: Json = False) -> None:
+    """List the embedded models and where they are kept.
+
+    Example: harness models list
+    """
+    from harness import show
+    from harness.models.store import list_models
+
+    infos = list_models()
+    if as_json:
+        print_json(show.model_dicts(infos))
+    else:
+        print_tables([show.model_table(infos)])
+
+
+def models_pull(
+    name: Annotated[str, typer.Argument(help="An embedded model, such as smollm2-135m.")],
+    quiet: Quiet = False,
+) -> None:
+    """Fetch an embedded model and keep it under HARNESS_HOME.
+
+    Example: harness models pull smollm2-135m
+    """
+    from harness.models.store import pull
+    from harness.progress import Reporter
+
+    typer.echo(pull(name, Reporter(quiet).say))

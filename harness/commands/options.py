@@ -1,0 +1,74 @@
+"""Options that several commands share, and how a command prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Method = Annotated[
+    str, typer.Option("--method", "-m", help="A method's name, or my_file.py:MyMethod.")
+]
+Iters = Annotated[int | None, typer.Option("--iters", "-n", min=1, help="Iterations (6).")]
+Preset = Annotated[str, typer.Option(help="tiny, quickstart or laptop.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder (runs/METHOD-PRESET).")]
+Fork = Annotated[
+    Path | None, typer.Option(help="Start anew in this folder from what is equal in the run's.")
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random (0).")]
+Model = Annotated[str | None, typer.Option(help="Embedded name, local folder, or org/name.")]
+Data = Annotated[str | None, typer.Option(help="Training prompts: mini, or a JSONL/parquet file.")]
+Judge = Annotated[str | None, typer.Option(help="Judge of training candidates.")]
+EvalJudge = Annotated[str | None, typer.Option(help="Judge of the outputs (the training judge).")]
+Benchmark = Annotated[str | None, typer.Option(help="mini, or a JSONL/parquet file of prompts.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="name=value; method.x=… for its own.")]
+Config = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+
+
+def options(
+    iters: int | None,
+    seed: int | None,
+    model: str | None,
+    data: str | None,
+    judge: str | None,
+    eval_judge: str | None,
+    benchmark: str | None,
+) -> dict[str, Any]:
+    """What was typed, in RunConfig's shape; what was not is left to the other layers."""
+    nested = {
+        "iterations": iters,
+        "seed": seed,
+        "model": model,
+        "data": {"train": data},
+        "judge": {"train": judge, "eval": eval_judge},
+        "benchmark": {"name": benchmark},
+    }
+    typed: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            value = {k: v for k, v in value.items() if v is not None} or None
+        if value is not None:
+            typed[key] = value
+    return typed
+
+
+def sets(given: list[str] | None) -> tuple[str, ...]:
+    return tuple(given or ())
+
+
+def print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
+
+
+def print_tables(tables: Any) -> None:
+    from rich.console import Console
+
+    # a pipe has no width: tables are then as wide as they need
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for table in tables:
+        console.print(table)
