@@ -36,7 +36,7 @@ def load_prompts(source: str, half: Literal["train", "eval"]) -> list[Prompt]:
                 f"No prompts '{source}': neither a JSONL or parquet file nor the embedded 'mini'; "
                 "check the path."
             )
-        rows = _parquet(path) if path.suffix == ".parquet" else _jsonl(path)
+        rows = parquet_rows(path) if path.suffix == ".parquet" else _jsonl(path)
         name = path.name
     prompts: dict[str, Prompt] = {}
     for where, row in rows:
@@ -71,7 +71,8 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path}, line {number}", row
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+def parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """(file and row number, row) of a parquet file. Raises HarnessError where it is none."""
     import pyarrow
     import pyarrow.parquet
 

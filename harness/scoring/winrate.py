@@ -8,28 +8,32 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.judges.adapters import hard_win
+from harness.scoring.bootstrap import interval, resamples
 from harness.types import Completion, Lengths, Verdict, WinRate
-
-REPLICATES = 2000
 
 
 def win_rate(verdicts: Sequence[Verdict], seed: int) -> WinRate:
-    """100 · mean p over the judged prompts, its standard error and a 95% interval.
+    """The win rate of a judge's verdicts; see `rate`."""
+    return rate([(v.match_id, v.p, v.error) for v in verdicts], seed)
 
-    The interval is the percentile bootstrap over prompts (2,000 replicates, seeded). Failed
-    judgements are counted by reason and are in no other number. Sorted by match, so that the
-    order in which verdicts came changes nothing.
+
+def rate(said: Sequence[tuple[str, float | None, str | None]], seed: int) -> WinRate:
+    """100 · mean p over the judged rows, its standard error and a 95% interval.
+
+    A row is (key, p in 0..1 or None, why there is none). The interval is the percentile bootstrap
+    over rows (1,000 replicates, seeded). Failed judgements are counted by reason and are in no
+    other number. Rows are sorted by key, so that the order in which they came changes nothing.
     """
-    judged = [v.p for v in sorted(verdicts, key=lambda v: v.match_id) if v.p is not None]
-    failures = Counter(v.error or "no reason given" for v in verdicts if v.p is None)
+    judged = [p for _, p, _ in sorted(said, key=lambda row: row[0]) if p is not None]
+    failures = Counter(error or "no reason given" for _, p, error in said if p is None)
     p = np.array(judged, dtype=np.float64)
     hard = [hard_win(value) for value in judged]
-    spread = _spread(p, seed) if len(p) > 1 else None
+    n = len(p)
     return WinRate(
-        value=float(100 * p.mean()) if len(p) else None,
-        se=spread[0] if spread else None,
-        ci95=spread[1] if spread else None,
-        n=len(p),
+        value=float(100 * p.mean()) if n else None,
+        se=float(100 * p.std(ddof=1) / np.sqrt(n)) if n > 1 else None,
+        ci95=interval(resamples(n, seed) @ (100 * p) / n) if n > 1 else None,
+        n=n,
         n_wins=sum(win == 1 for win in hard),
         n_losses=sum(win == 0 for win in hard),
         n_draws=sum(win == 0.5 for win in hard),
@@ -55,9 +59,3 @@ def lengths(outputs: Sequence[Completion]) -> Lengths:
         p95=float(np.percentile(chars, 95)),
         limit_share=sum(o.finish_reason == "length" for o in outputs) / len(outputs),
     )
-
-
-def _spread(p: np.ndarray, seed: int) -> tuple[float, tuple[float, float]]:
-    draws = np.random.default_rng(seed).integers(0, len(p), size=(REPLICATES, len(p)))
-    low, high = np.percentile(100 * p[draws].mean(axis=1), [2.5, 97.5])
-    return float(100 * p.std(ddof=1) / np.sqrt(len(p))), (float(low), float(high))
