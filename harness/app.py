@@ -17,7 +17,7 @@ from harness.experiment import Experiment, check_contexts, prepare, resolve_conf
 from harness.plan import PlannedStage, planned
 from harness.progress import Reporter
 from harness.records import IterationRecord, RunRecord
-from harness.runs import RunFolder, read_run, shown_outputs
+from harness.runs import CONTAMINATION, RunFolder, read_run, shown_outputs
 from harness.stages.common import Context
 from harness.store import Artifact, Stage
 from harness.types import WinRate
@@ -57,7 +57,10 @@ class Request:
         return self.out or Path("runs") / f"{name}-{self.preset}"
 
 
-def open_run(request: Request, reporter: Reporter, pull: bool) -> tuple[RunFolder, Context]:
+Opened = tuple[RunFolder, Experiment, Context]
+
+
+def open_run(request: Request, reporter: Reporter, pull: bool) -> Opened:
     """Check everything about a request; nothing runs yet and nothing is written."""
     folder = RunFolder.at(request.folder, request.forked_from)
     config, plugin, method = resolve_config(
@@ -66,10 +69,12 @@ def open_run(request: Request, reporter: Reporter, pull: bool) -> tuple[RunFolde
     config = _continued(config, folder.earlier_config())
     experiment = prepare(config, plugin, method, reporter.say, pull)
     folder.check(experiment.config)
-    context = Context(experiment, reporter)
-    if experiment.start.digest and not all(stage.done for stage in planned(context, folder)):
-        check_contexts(experiment)
-    return folder, context
+    context = Context(reporter, experiment.config.device, experiment.config.sampling.batch_size)
+    if experiment.start.digest:
+        stages = planned(experiment, context, folder)
+        if not all(stage.done for stage in stages):
+            check_contexts(experiment)
+    return folder, experiment, context
 
 
 def _continued(config: RunConfig, earlier: RunConfig | None) -> RunConfig:
@@ -86,19 +91,24 @@ def _continued(config: RunConfig, earlier: RunConfig | None) -> RunConfig:
 def run(request: Request, reporter: Reporter) -> RunRecord:
     """Run or resume; returns what the folder then says. Board and report are written as it goes."""
     with disk_errors(request.folder):
-        folder, context = open_run(request, reporter, pull=True)
+        folder, experiment, context = open_run(request, reporter, pull=True)
         with folder.lock():
-            folder.begin(context.experiment.config, _facts(context.experiment))
-            return _run(folder, context, reporter)
+            folder.begin(experiment.config, _facts(experiment))
+            return _run(folder, experiment, context)
 
 
-def _run(folder: RunFolder, context: Context, reporter: Reporter) -> RunRecord:
-    experiment = context.experiment
-    config = experiment.config
+def _run(folder: RunFolder, experiment: Experiment, context: Context) -> RunRecord:
+    reporter = context.reporter
+    config, evaluation = experiment.config, experiment.evaluation
     reporter.say(
         f"{experiment.method.name} on {config.model}, {_count(config.iterations)}, judge "
-        f"{experiment.eval_judge.identity}, benchmark {experiment.benchmark.name} → {folder.path}"
+        f"{evaluation.judge.identity}, benchmark {evaluation.benchmark.name} → {folder.path}"
     )
+    if experiment.contamination:
+        reporter.say(
+            f"training prompts hold instructions of the benchmark ({CONTAMINATION} lists them): "
+            "going on as allowed, and the report says so"
+        )
     news = False
 
     def ensure(t: int, stage: Stage) -> Artifact:
@@ -114,10 +124,11 @@ def _run(folder: RunFolder, context: Context, reporter: Reporter) -> RunRecord:
         if news:
             write_board(folder.path)
 
-    loop.run(context, ensure, on_scored)
+    loop.run(experiment, context, ensure, on_scored)
     write_board(folder.path)  # where another run computed the news, or this one was killed after it
-    board, report = folder.path / LEADERBOARD, folder.path / REPORT / "index.html"
-    if not report.exists() or report.stat().st_mtime_ns < board.stat().st_mtime_ns:
+    report = folder.path / REPORT / "index.html"
+    said = [file for name in (LEADERBOARD, CONTAMINATION) if (file := folder.path / name).exists()]
+    if not report.exists() or any(report.stat().st_mtime_ns < f.stat().st_mtime_ns for f in said):
         write_run_report([folder.path], report.parent)
     reporter.say(f"report: {report}")
     return read_run(folder.path)
@@ -164,8 +175,8 @@ def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
 
 def plan(request: Request, reporter: Reporter) -> tuple[Experiment, list[PlannedStage]]:
     """What a run would do; changes nothing."""
-    folder, context = open_run(request, reporter, pull=False)
-    return context.experiment, planned(context, folder)
+    folder, experiment, context = open_run(request, reporter, pull=False)
+    return experiment, planned(experiment, context, folder)
 
 
 def _facts(experiment: Experiment) -> dict[str, str]:
@@ -177,7 +188,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "method_revision": experiment.plugin.revision,
         "model_digest": experiment.start.digest,
         "train_judge": experiment.train_judge.identity,
-        "eval_judge": experiment.eval_judge.identity,
+        "eval_judge": experiment.evaluation.judge.identity,
     }
 
 

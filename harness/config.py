@@ -17,6 +17,7 @@ RESUMABLE: dict[str, JsonValue] = {"resumable": True}
 never the content of a finished stage."""
 
 Positive = Annotated[int, Field(gt=0)]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class _Section(BaseModel):
@@ -34,6 +35,11 @@ class DataConfig(_Section):
         None, description="prompts an iteration; by default all, divided by the iterations"
     )
     reuse: bool = Field(False, description="use all training prompts in every iteration")
+    allow_contamination: bool = Field(
+        False,
+        description="run although training prompts hold the benchmark's instructions",
+        json_schema_extra=RESUMABLE,
+    )
 
 
 class SamplingConfig(_Section):
@@ -103,7 +109,7 @@ class RunConfig(_Section):
     preset: str = "quickstart"
     model: str = "smollm2-135m"
     seed: Annotated[int, Field(ge=0)] = 0
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", json_schema_extra=RESUMABLE)
+    device: Device = Field("auto", json_schema_extra=RESUMABLE)
     data: DataConfig = DataConfig()
     sampling: SamplingConfig = SamplingConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()

@@ -13,40 +13,14 @@ from typing import Any
 from harness import config as configs
 from harness import registry
 from harness.config import RunConfig
+from harness.data.contamination import overlaps, refusal
 from harness.data.partition import Partition, partition, per_iteration
-from harness.data.sources import MINI_VERSION, digest, load_prompts
+from harness.data.sources import load_prompts
 from harness.errors import HarnessError
-from harness.judges.adapters import Judge, as_pair_judge
-from harness.store import sha256_file, sha256_text
-from harness.types import Completion, Method, PairJudge, Plan, Prompt
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Weights in a Hugging Face folder, and the digest of what is in it."""
-
-    path: Path
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """Evaluation prompts under a name that says version and size."""
-
-    name: str
-    prompts: tuple[Prompt, ...]
-
-    @property
-    def has_gold(self) -> bool:
-        return all(prompt.gold is not None for prompt in self.prompts)
-
-    def gold(self) -> tuple[Completion, ...]:
-        """The reference answers, as completions."""
-        return tuple(
-            Completion(prompt.id, 0, prompt.gold, source="gold")
-            for prompt in self.prompts
-            if prompt.gold is not None
-        )
+from harness.evaluation import Evaluation, make_evaluation
+from harness.judges.adapters import Judge
+from harness.policy import Policy, find_policy
+from harness.types import Method, Plan, Prompt, Source
 
 
 @dataclass(frozen=True)
@@ -58,9 +32,8 @@ class Experiment:
     plugin: registry.Plugin
     start: Policy
     partition: Partition
-    benchmark: Benchmark
+    evaluation: Evaluation
     train_judge: Judge
-    eval_judge: PairJudge
 
     @property
     def method_identity(self) -> dict[str, Any]:
@@ -72,29 +45,15 @@ class Experiment:
             "settings": self.config.settings,
         }
 
-    @property
-    def decoding(self) -> str:
-        bench = self.config.benchmark
-        how = "greedy" if bench.temperature == 0 else f"T={bench.temperature} top-p {bench.top_p}"
-        return f"{how}, {bench.max_new_tokens} tokens"
-
-    @property
-    def opponent_is_gold(self) -> bool:
-        """A judge that scores by the gold answer must not rank it: then the opponent is the
-        start model's own output."""
-        return self.benchmark.has_gold and not self.eval_judge.reference_based
-
-    @property
-    def opponent(self) -> str:
-        if self.opponent_is_gold:
-            return "the reference answers"
-        return f"iteration 0 ({Path(self.config.model).name})"
-
     def plan(self, iteration: int) -> Plan:
         return self.method.plan(iteration, self.config.iterations)
 
     def prompts(self, iteration: int) -> tuple[Prompt, ...]:
         return self.partition.parts[iteration - 1]
+
+    def source(self, policy: Policy) -> Source:
+        """Whose completions a policy's are."""
+        return "initial" if policy.digest == self.start.digest else "policy"
 
 
 def resolve_config(
@@ -156,52 +115,14 @@ def prepare(
         data = config.data.model_copy(update={"per_iteration": size})
         config = config.model_copy(update={"data": data})
     cut = partition(train, config.data, config.iterations, config.seed)
-    benchmark = load_benchmark(config)
+    start_name = f"iteration 0 ({Path(config.model).name})"
+    evaluation = make_evaluation(config.benchmark, config.eval_judge, config.seed, start_name)
     train_judge = registry.make_judge(config.judge.train)
-    eval_judge = as_pair_judge(registry.make_judge(config.eval_judge))
     plans = [method.plan(t, config.iterations) for t in range(1, config.iterations + 1)]
     _check_plans(method, plans)
-    _check_data(config, method, plans, train, benchmark, train_judge, eval_judge)
+    _check_data(config, method, plans, train, evaluation, train_judge)
     start = find_policy(config.model, say, pull)
-    return Experiment(config, method, plugin, start, cut, benchmark, train_judge, eval_judge)
-
-
-def find_policy(model: str, say: Callable[[str], None], pull: bool = True) -> Policy:
-    """A model by name or folder; its digest is empty where it is missing and not pulled."""
-    from harness.models.store import present, resolve
-
-    if not pull and not present(model):
-        return Policy(Path(model), "")
-    path = resolve(model, say)
-    return Policy(path, policy_digest(path))
-
-
-def load_benchmark(config: RunConfig) -> Benchmark:
-    """The evaluation prompts; the name carries what identifies them."""
-    prompts = load_prompts(config.benchmark.name, "eval")
-    wanted = config.benchmark.prompts
-    if wanted and wanted > len(prompts):
-        raise HarnessError(
-            f"benchmark.prompts is {wanted}, but {config.benchmark.name} has {len(prompts)}; "
-            "ask for fewer."
-        )
-    chosen = tuple(prompts[:wanted])
-    if config.benchmark.name == "mini":
-        name = MINI_VERSION
-    else:
-        name = f"{Path(config.benchmark.name).name}@{digest(chosen)[:8]}"
-    return Benchmark(f"{name} ({len(chosen)} prompts)", chosen)
-
-
-def policy_digest(path: Path) -> str:
-    """sha256 over the names and contents of a model folder's files that decide its outputs."""
-    used = [
-        file
-        for file in sorted(path.iterdir())
-        if file.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt"}
-        and file.name != "provenance.json"
-    ]
-    return sha256_text("\n".join(f"{file.name} {sha256_file(file)}" for file in used))
+    return Experiment(config, method, plugin, start, cut, evaluation, train_judge)
 
 
 def _check_plans(method: Method, plans: list[Plan]) -> None:
@@ -218,9 +139,8 @@ def _check_data(
     method: Method,
     plans: list[Plan],
     train: list[Prompt],
-    benchmark: Benchmark,
+    evaluation: Evaluation,
     train_judge: Judge,
-    eval_judge: PairJudge,
 ) -> None:
     without = [prompt.id for prompt in train if prompt.gold is None]
     for kind, name, needed in (
@@ -238,7 +158,7 @@ def _check_data(
                 f"{len(train)} in '{config.data.train}' have none (first: '{without[0]}'); add a "
                 f"'gold' field to them, or choose another {kind}."
             )
-    if eval_judge.reference_based and not benchmark.has_gold:
+    if evaluation.judge.reference_based and not evaluation.benchmark.has_gold:
         raise HarnessError(
             f"The judge '{config.eval_judge}' needs a gold answer for each evaluation prompt of "
             f"'{config.benchmark.name}'; add a 'gold' field to them, or name another --eval-judge."
@@ -256,7 +176,8 @@ def check_contexts(experiment: Experiment) -> None:
     path = experiment.start.path
     tokenizer, limit = ChatTokenizer.load(path), context_length(path)
     config = experiment.config
-    check_context(tokenizer, limit, experiment.benchmark.prompts, config.benchmark.max_new_tokens)
+    benchmark = experiment.evaluation.benchmark
+    check_context(tokenizer, limit, benchmark.prompts, config.benchmark.max_new_tokens)
     drift = config.diagnostics
     measured = experiment.partition.validation[: drift.kl_prompts]
     check_context(tokenizer, limit, measured, drift.kl_max_new_tokens)

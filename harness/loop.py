@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.experiment import Policy
+from harness.experiment import Experiment
+from harness.policy import Policy
 from harness.records import IterationRecord
 from harness.runs import iteration_record
 from harness.stages.common import Context
 from harness.stages.examples import examples_stage
-from harness.stages.judging import Anchors, scores_stage, verdicts_stage
-from harness.stages.sampling import drift_stage, outputs_stage, samples_stage
+from harness.stages.judging import verdicts_stage
+from harness.stages.outputs import outputs_stage
+from harness.stages.sampling import drift_stage, samples_stage
+from harness.stages.scores import Anchors, scores_stage
 from harness.stages.training import train_stage, trained_policy
 from harness.store import Artifact, Stage
 
@@ -19,44 +22,54 @@ Ensure = Callable[[int, Stage], Artifact]
 """(iteration, stage) → its artefact: reused, computed, or refused (a dry run)."""
 
 
-def run(context: Context, ensure: Ensure, on_scored: Callable[[IterationRecord], None]) -> None:
+def run(
+    experiment: Experiment,
+    context: Context,
+    ensure: Ensure,
+    on_scored: Callable[[IterationRecord], None],
+) -> None:
     """Run an experiment's iterations in order; `on_scored` hears of each as it is scored."""
-    experiment = context.experiment
+    evaluation = experiment.evaluation
     policies: list[Policy] = [experiment.start]
     outputs: list[Artifact] = []
     examples: list[Artifact] = []
 
     def score(t: int, artifacts: list[Artifact]) -> None:
-        out = ensure(t, outputs_stage(context, policies[t]))
+        policy = policies[t]
+        out = ensure(t, outputs_stage(context, evaluation, policy, experiment.source(policy)))
         outputs.append(out)
         if t:
-            artifacts.append(ensure(t, drift_stage(context, policies[t], policies[t - 1])))
+            artifacts.append(ensure(t, drift_stage(context, experiment, policy, policies[t - 1])))
         anchors = Anchors(initial=outputs[0], previous=outputs[max(0, t - 1)])
-        scores = ensure(t, scores_stage(context, out, anchors))
+        scores = ensure(t, scores_stage(context, evaluation, out, anchors))
         on_scored(iteration_record(t, [*artifacts, out, scores]))
 
     score(0, [])
     for t in range(1, experiment.config.iterations + 1):
         plan, prompts = experiment.plan(t), experiment.prompts(t)
-        named: dict[str, Policy] = {"initial": policies[0], "previous": policies[-1]}
+        previous = policies[-1]
+        named: dict[str, Policy] = {"initial": policies[0], "previous": previous}
         done: list[Artifact] = []
         samples = verdicts = None
 
         if plan.sampler != "none":
-            samples = ensure(t, samples_stage(context, plan, named[plan.sampler], prompts))
+            sampler = named[plan.sampler]
+            samples = ensure(t, samples_stage(context, experiment, plan, sampler, prompts))
             done.append(samples)
         if samples and plan.judge != "none":
-            verdicts = ensure(t, verdicts_stage(context, plan, named["previous"], prompts, samples))
+            judging = verdicts_stage(context, experiment, plan, previous, prompts, samples)
+            verdicts = ensure(t, judging)
             done.append(verdicts)
 
         older = examples[::-1][: len(plan.replay)]
         made = ensure(
             t,
-            examples_stage(context, t, plan, named["previous"], prompts, samples, verdicts, older),
+            examples_stage(experiment, t, plan, previous, prompts, samples, verdicts, older),
         )
         examples.append(made)
 
         references = {str(name): named[name] for name in plan.references}
-        trained = ensure(t, train_stage(context, plan, named[plan.start], references, made))
+        training = train_stage(context, experiment, plan, named[plan.start], references, made)
+        trained = ensure(t, training)
         policies.append(trained_policy(trained))
         score(t, [*done, made, trained])

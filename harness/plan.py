@@ -30,7 +30,7 @@ class _NotDoneError(Exception):
     """The dry run met a stage that has to be computed; what follows depends on it."""
 
 
-def planned(context: Context, folder: RunFolder) -> list[PlannedStage]:
+def planned(experiment: Experiment, context: Context, folder: RunFolder) -> list[PlannedStage]:
     """All stages of a run in order; changes nothing."""
     found: set[tuple[int, str]] = set()
 
@@ -41,10 +41,9 @@ def planned(context: Context, folder: RunFolder) -> list[PlannedStage]:
         found.add((t, stage.name))
         return artifact
 
-    if context.experiment.start.digest:
+    if experiment.start.digest:
         with suppress(_NotDoneError):
-            loop.run(context, look, lambda _record: None)
-    experiment = context.experiment
+            loop.run(experiment, context, look, lambda _record: None)
     stages = _evaluation(experiment, 0)
     for t in range(1, experiment.config.iterations + 1):
         stages += [*_training(experiment, t), *_evaluation(experiment, t)]
@@ -59,11 +58,11 @@ def _counts(stage: PlannedStage) -> tuple[int, int, int | None]:
 
 
 def _evaluation(experiment: Experiment, t: int) -> list[PlannedStage]:
-    prompts = len(experiment.benchmark.prompts)
+    prompts = len(experiment.evaluation.benchmark.prompts)
     settings = experiment.config.diagnostics
     drift = min(settings.kl_prompts, len(experiment.partition.validation)) * settings.kl_samples
     # iteration 0 is its own initial and previous; iteration 1's previous is the initial
-    anchors = min(t, 2) + int(experiment.opponent_is_gold)
+    anchors = min(t, 2) + int(experiment.evaluation.opponent_is_gold)
     return [
         PlannedStage(t, "outputs", False, completions=prompts),
         *([PlannedStage(t, "drift", False, completions=drift)] if t else []),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import RunConfig
-from harness.types import Result
+from harness.types import Overlap, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ class IterationRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run folder. `provenance` holds versions, git revision, command, seeds and digests."""
+    """A run folder. `provenance` holds versions, git revision, command, seeds and digests;
+    `contamination` what training prompts hold of the benchmark, where the run was let go on."""
 
     name: str
     path: Path
@@ -121,3 +122,4 @@ class RunRecord:
     config: RunConfig
     iterations: tuple[IterationRecord, ...]
     provenance: Mapping[str, str]
+    contamination: tuple[Overlap, ...] = ()

@@ -18,12 +18,14 @@ from harness.config import RunConfig, changed_field
 from harness.errors import HarnessError
 from harness.records import Drift, IterationRecord, RunRecord, StageCost
 from harness.stages.examples import read_composition
-from harness.stages.judging import MATCHES, read_result
-from harness.stages.sampling import DRIFT, OUTPUTS_JSON
+from harness.stages.outputs import OUTPUTS_JSON
+from harness.stages.sampling import DRIFT
+from harness.stages.scores import MATCHES, read_result
 from harness.stages.training import read_training
 from harness.store import MANIFEST, Artifact, Stage, Store, link, read_manifest
+from harness.types import Overlap
 
-RUN_JSON, LOCK = "run.json", ".lock"
+RUN_JSON, CONTAMINATION, LOCK = "run.json", "contamination.json", ".lock"
 DISTRIBUTION = "posttrain-harness"
 PACKAGES = (DISTRIBUTION, "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 
@@ -123,6 +125,12 @@ class RunFolder:
                 return
         codec.write_json(path, data)
 
+    def note_contamination(self, found: Sequence[Overlap]) -> None:
+        """Write what the report must say of the training prompts; what says so already stays, and
+        where there never was anything there is no file."""
+        if _read_contamination(self.path) != tuple(found):
+            codec.write_json(self.path / CONTAMINATION, [codec.dump(overlap) for overlap in found])
+
     def iteration(self, t: int) -> Path:
         return self.path / f"iter-{t}"
 
@@ -178,6 +186,7 @@ def read_run(path: Path) -> RunRecord:
         config=config,
         iterations=tuple(records),
         provenance={**facts, **data["versions"], "seed": str(config.seed)},
+        contamination=_read_contamination(path),
     )
 
 
@@ -221,6 +230,19 @@ def _is_ours(file: Path) -> bool:
 def _read_run_json(path: Path) -> codec.Json:
     cure = "restore it, or start in another folder with --out: finished stages are found again"
     return codec.read_json(path / RUN_JSON, "The run's settings", cure)
+
+
+def _read_contamination(path: Path) -> tuple[Overlap, ...]:
+    file = path / CONTAMINATION
+    if not file.exists():
+        return ()
+    cure = "delete it, and run the same command again to have it written anew"
+    try:
+        return codec.load(
+            tuple[Overlap, ...], codec.read_json(file, "The list of overlapping prompts", cure)
+        )
+    except ValidationError:
+        raise HarnessError(f"{file} is no list of overlapping prompts: {cure}.") from None
 
 
 def _read_config(path: Path) -> RunConfig:

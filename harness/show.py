@@ -28,8 +28,8 @@ def plan_dict(experiment: Experiment, stages: Sequence[PlannedStage]) -> dict[st
     return {
         "config": experiment.config.model_dump(mode="json"),
         "train_judge": experiment.train_judge.identity,
-        "eval_judge": experiment.eval_judge.identity,
-        "opponent": experiment.opponent,
+        "eval_judge": experiment.evaluation.judge.identity,
+        "opponent": experiment.evaluation.opponent,
         "stages": [asdict(stage) for stage in stages],
         "to_do": {
             "stages": len(todo),
@@ -41,12 +41,12 @@ def plan_dict(experiment: Experiment, stages: Sequence[PlannedStage]) -> dict[st
 
 
 def plan_tables(experiment: Experiment, stages: Sequence[PlannedStage]) -> list[Table]:
-    config = experiment.config
+    config, evaluation = experiment.config, experiment.evaluation
     table = Table(
         title=Text(
             f"{experiment.method.name} on {config.model}: {config.iterations} iterations, judged "
-            f"by {experiment.train_judge.identity}, scored by {experiment.eval_judge.identity} "
-            f"on {experiment.benchmark.name}"
+            f"by {experiment.train_judge.identity}, scored by {evaluation.judge.identity} "
+            f"on {evaluation.benchmark.name}"
         ),
         caption=_caption([stage for stage in stages if not stage.done]),
     )

@@ -475,3 +475,15 @@ class Result:
     vs_previous: WinRate
     lengths: Lengths
     length_control: LengthControl | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A training prompt that holds a benchmark's instruction, by the prompts' ids.
+
+    `share` (0..1] of the instruction's words stand in the training prompt, in word n-grams.
+    """
+
+    train_id: str
+    benchmark_id: str
+    share: float

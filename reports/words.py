@@ -187,6 +187,14 @@ def _length_words(run: RunRecord) -> str:
 def caveats(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     """What a reader must know before the numbers."""
     found: dict[str, None] = {}
+    for run, label in zip(runs, labels(runs), strict=True):
+        held = len({overlap.benchmark_id for overlap in run.contamination})
+        if held:
+            found[
+                f"{label}: the training data hold {plural(held, 'instruction')} of the benchmark "
+                "(--allow-contamination), so its win rates may be inflated. The pairs are in the "
+                "run's contamination.json."
+            ] = None
     for run in runs:
         rate = run.iterations[-1].result.vs_initial
         if run.config.preset in SMALL_PRESETS:

@@ -24,6 +24,12 @@ Data = Annotated[str | None, typer.Option(help="Training prompts: mini, or a JSO
 Judge = Annotated[str | None, typer.Option(help="Judge of training candidates.")]
 EvalJudge = Annotated[str | None, typer.Option(help="Judge of the outputs (the training judge).")]
 Benchmark = Annotated[str | None, typer.Option(help="mini, or a JSONL/parquet file of prompts.")]
+AllowContamination = Annotated[
+    bool,
+    typer.Option(
+        "--allow-contamination", help="Train on prompts that hold the benchmark's instructions."
+    ),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="name=value; method.x=… for its own.")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
@@ -38,13 +44,14 @@ def options(
     judge: str | None,
     eval_judge: str | None,
     benchmark: str | None,
+    allow_contamination: bool,
 ) -> dict[str, Any]:
     """What was typed, in RunConfig's shape; what was not is left to the other layers."""
-    nested = {
+    nested: dict[str, Any] = {
         "iterations": iters,
         "seed": seed,
         "model": model,
-        "data": {"train": data},
+        "data": {"train": data, "allow_contamination": allow_contamination or None},
         "judge": {"train": judge, "eval": eval_judge},
         "benchmark": {"name": benchmark},
     }

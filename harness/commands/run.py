@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.commands.options import (
+    AllowContamination,
     Benchmark,
     Config,
     Data,
@@ -37,6 +38,7 @@ def run(
     judge: Judge = None,
     eval_judge: EvalJudge = None,
     benchmark: Benchmark = None,
+    allow_contamination: AllowContamination = False,
     set_: Set = None,
     config: Config = None,
     quiet: Quiet = False,
@@ -49,7 +51,7 @@ def run(
     from harness import app as application
     from harness.progress import Reporter
 
-    wanted = options(iters, seed, model, data, judge, eval_judge, benchmark)
+    wanted = options(iters, seed, model, data, judge, eval_judge, benchmark, allow_contamination)
     request = application.Request(method, preset, wanted, config, sets(set_), out, fork)
     record = application.run(request, Reporter(quiet))
     from leaderboards import table
@@ -74,6 +76,7 @@ def plan(
     judge: Judge = None,
     eval_judge: EvalJudge = None,
     benchmark: Benchmark = None,
+    allow_contamination: AllowContamination = False,
     set_: Set = None,
     config: Config = None,
     as_json: Json = False,
@@ -86,7 +89,7 @@ def plan(
     from harness import show
     from harness.progress import Reporter
 
-    wanted = options(iters, seed, model, data, judge, eval_judge, benchmark)
+    wanted = options(iters, seed, model, data, judge, eval_judge, benchmark, allow_contamination)
     request = application.Request(method, preset, wanted, config, sets(set_), out, fork)
     experiment, stages = application.plan(request, Reporter(quiet=True))
     if as_json:

@@ -1,4 +1,4 @@
-"""What the stages share: the experiment, the loaded policy, the user's screen, pools."""
+"""What the stages share: the loaded policy, the user's screen, pools."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.experiment import Experiment, Policy
+from harness.config import Device
+from harness.policy import Policy
 from harness.progress import Reporter
 from harness.types import Completion, Plan, Prompt
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """A running experiment. One policy at a time is in memory."""
+    """Where stages run and what the user sees of them. One policy at a time is in memory;
+    `batch_size` completions at a time are sampled."""
 
-    experiment: Experiment
     reporter: Reporter
+    device: Device
+    batch_size: int
     _loaded: tuple[str, TransformersEngine] | None = field(default=None, init=False)
 
     def engine(self, policy: Policy) -> TransformersEngine:
@@ -28,9 +31,8 @@ class Context:
             self.release()
             from harness.engines.transformers import TransformersEngine
 
-            config = self.experiment.config
             engine = TransformersEngine.load(
-                policy.path, device=config.device, batch_size=config.sampling.batch_size
+                policy.path, device=self.device, batch_size=self.batch_size
             )
             self._loaded = (policy.digest, engine)
         return self._loaded[1]

@@ -10,9 +10,9 @@ from random import Random
 from harness import codec
 from harness.data.sources import digest
 from harness.errors import HarnessError
-from harness.experiment import Policy
+from harness.experiment import Experiment
+from harness.policy import Policy
 from harness.records import Composition
-from harness.stages.common import Context
 from harness.stages.composition import composition, kind_of, why_nothing
 from harness.stages.judging import VERDICTS, judge_identity, judged, pools
 from harness.stages.sampling import SAMPLES, read_completions
@@ -23,7 +23,7 @@ EXAMPLES, COMPOSITION = "examples.jsonl", "composition.json"
 
 
 def examples_stage(
-    context: Context,
+    experiment: Experiment,
     iteration: int,
     plan: Plan,
     policy: Policy,
@@ -34,13 +34,12 @@ def examples_stage(
 ) -> Stage:
     """The method's new examples, at most `train.max_examples` of them, and what replay brings
     back. `older` are the examples of the iterations before, the latest first."""
-    experiment = context.experiment
     config = experiment.config
 
     def work(space: Workspace) -> None:
         said = _said(verdicts)
-        groups = _groups(context, plan, policy, prompts, samples, said)
-        made, unused = _made(context, iteration, groups)
+        groups = _groups(experiment, plan, policy, prompts, samples, said)
+        made, unused = _made(experiment, iteration, groups)
         if not made:
             told = ", ".join(f"{count} {why}" for why, count in sorted(unused.items()))
             raise HarnessError(
@@ -53,7 +52,7 @@ def examples_stage(
         rows = space.rows(EXAMPLES, lambda row: str(row["key"]))
         for index, example in enumerate([*kept, *back]):
             rows.append(_row(f"{index:06}", example))
-        identity = judge_identity(context, plan, policy)
+        identity = judge_identity(experiment, plan, policy)
         failures = Counter(row["error"] for row in (said or {}).values() if row["error"])
         table = composition(groups, made, kept, back, unused, identity, failures)
         space.write_json(COMPOSITION, codec.dump(table))
@@ -98,7 +97,7 @@ def _said(verdicts: Artifact | None) -> dict[str, codec.Json] | None:
 
 
 def _groups(
-    context: Context,
+    experiment: Experiment,
     plan: Plan,
     policy: Policy,
     prompts: Sequence[Prompt],
@@ -113,16 +112,15 @@ def _groups(
         from harness.judges.self_score import SelfJudge
 
         scale = SelfJudge.scale
-    elif not isinstance(context.experiment.train_judge, PairJudge):
-        scale = context.experiment.train_judge.scale
-    return judged(groups, plan, judge_identity(context, plan, policy), scale, rows)
+    elif not isinstance(experiment.train_judge, PairJudge):
+        scale = experiment.train_judge.scale
+    return judged(groups, plan, judge_identity(experiment, plan, policy), scale, rows)
 
 
 def _made(
-    context: Context, iteration: int, groups: Sequence[Group]
+    experiment: Experiment, iteration: int, groups: Sequence[Group]
 ) -> tuple[list[Example], Mapping[str, int]]:
     """The method's examples, and the prompts that gave none by reason."""
-    experiment = context.experiment
     made: list[Example] = []
     unused: Counter[str] = Counter()
     for group in groups:

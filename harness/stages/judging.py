@@ -1,13 +1,12 @@
-"""Stages that judge: the candidates of an iteration, and the outputs of each policy."""
+"""The stage that judges an iteration's candidates, and how any stage asks a judge."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from harness import codec
 from harness.data.sources import digest
-from harness.experiment import Policy
+from harness.experiment import Experiment
 from harness.judges.adapters import (
     Judge,
     Matrix,
@@ -17,10 +16,10 @@ from harness.judges.adapters import (
     preference,
 )
 from harness.judges.self_score import SelfJudge
+from harness.policy import Policy
 from harness.registry import judge_revision
-from harness.scoring.winrate import by_construction, lengths, win_rate
 from harness.stages.common import Context, by_prompt, has_own_pair, pool
-from harness.stages.sampling import OUTPUTS, SAMPLES, read_completions
+from harness.stages.sampling import SAMPLES, read_completions
 from harness.store import Artifact, Rows, Stage, Workspace
 from harness.types import (
     Completion,
@@ -29,50 +28,53 @@ from harness.types import (
     PairJudge,
     Plan,
     Prompt,
-    Result,
     Score,
     ScoreJudge,
     Usage,
     Verdict,
-    WinRate,
 )
 
-VERDICTS, SCORES, MATCHES = "verdicts.jsonl", "scores.json", "matches.jsonl"
+VERDICTS = "verdicts.jsonl"
 CHUNK = 16
 """Prompts handed to a judge at a time: a crash loses at most the calls in flight."""
 DATASET = "dataset"
 """The judge of pairs that the data set ordered itself."""
 
 
-def training_judge(context: Context, plan: Plan, policy: Policy) -> Judge:
+def training_judge(context: Context, experiment: Experiment, plan: Plan, policy: Policy) -> Judge:
     """Whoever judges an iteration's candidates: the configured judge, or the policy itself."""
     if plan.judged_by == "self":
         return SelfJudge(context.engine(policy), policy.digest)
-    return context.experiment.train_judge
+    return experiment.train_judge
 
 
-def judge_identity(context: Context, plan: Plan, policy: Policy) -> str:
+def judge_identity(experiment: Experiment, plan: Plan, policy: Policy) -> str:
     """`training_judge(...).identity`, without loading a policy."""
     if plan.judge == "none":
         return "none"
     if plan.judged_by == "self":
         return SelfJudge.name_of(policy.digest)
-    return context.experiment.train_judge.identity
+    return experiment.train_judge.identity
 
 
 def verdicts_stage(
-    context: Context, plan: Plan, policy: Policy, prompts: Sequence[Prompt], samples: Artifact
+    context: Context,
+    experiment: Experiment,
+    plan: Plan,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    samples: Artifact,
 ) -> Stage:
     """Judgements on each prompt's pool: one row a match (pair judge) or a candidate."""
 
     def work(space: Workspace) -> None:
-        rows = space.rows(VERDICTS, _key, _failed)
+        rows = judged_rows(space, VERDICTS)
         groups = [
             group
             for group in pools(prompts, read_completions(samples, SAMPLES), plan)
             if not has_own_pair(group.prompt, plan)
         ]
-        judge = training_judge(context, plan, policy)
+        judge = training_judge(context, experiment, plan, policy)
         with context.reporter.track("judging", len(groups)) as advance:
             for start in range(0, len(groups), CHUNK):
                 chunk = groups[start : start + CHUNK]
@@ -86,17 +88,17 @@ def verdicts_stage(
         name="verdicts",
         version=1,
         params={
-            "judge": judge_identity(context, plan, policy),
-            "judge_revision": judge_revision(context.experiment.config.judge.train)
+            "judge": judge_identity(experiment, plan, policy),
+            "judge_revision": judge_revision(experiment.config.judge.train)
             if plan.judged_by == "configured"
             else "",
             "gold": plan.gold,
             "fixed_data": plan.sampler != "previous",
         },
         inputs={"samples": samples.digest, "prompts": digest(prompts)},
-        seed=context.experiment.config.seed,
+        seed=experiment.config.seed,
         work=work,
-        label=f"judge {len(prompts)} pools by {judge_identity(context, plan, policy)}",
+        label=f"judge {len(prompts)} pools by {judge_identity(experiment, plan, policy)}",
     )
 
 
@@ -151,7 +153,7 @@ def _compare(judge: PairJudge, groups: Sequence[Group], rows: Rows) -> Usage:
     ]
     spent = Usage()
     for verdict in verdicts(judge, asked):
-        rows.append({"id": verdict.match_id, "p": verdict.p, "error": _error(verdict)})
+        rows.append(_row(verdict))
         spent += verdict.usage
     return spent
 
@@ -189,123 +191,34 @@ def verdicts(judge: PairJudge, matches: Sequence[Match]) -> Iterator[Verdict]:
         yield Verdict(name, None, judge.identity, "the judge gave no verdict")
 
 
-def _key(row: codec.Json) -> str:
-    return str(row["id"])
+def judge_matches(
+    context: Context,
+    judge: PairJudge,
+    matches: Sequence[Match],
+    rows: Rows,
+    space: Workspace,
+    label: str,
+) -> list[Verdict]:
+    """One verdict a match, in order; what `rows` has from an earlier attempt is not asked again."""
+    missing = [match for match in matches if not rows.done(match.id)]
+    with context.reporter.track(label, len(matches)) as advance:
+        advance(len(matches) - len(missing))
+        for start in range(0, len(missing), CHUNK):
+            chunk = missing[start : start + CHUNK]
+            for verdict in verdicts(judge, chunk):
+                rows.append(_row(verdict))
+                space.spend(verdict.usage)
+            advance(len(chunk))
+    said = {row["id"]: row for row in rows.all()}
+    found = (said[match.id] for match in matches)
+    return [Verdict(row["id"], row["p"], judge.identity, row["error"]) for row in found]
 
 
-def _failed(row: codec.Json) -> bool:
-    return row["error"] is not None
+def judged_rows(space: Workspace, name: str) -> Rows:
+    """Rows of judgements by id; those that failed do not count as done."""
+    return space.rows(name, lambda row: str(row["id"]), lambda row: row["error"] is not None)
 
 
-def _error(verdict: Verdict) -> str | None:
-    return None if verdict.p is not None else verdict.error or "no reason given"
-
-
-# --- scores -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Anchors:
-    """The outputs that a policy's are compared with; None for the gold answers as opponent."""
-
-    initial: Artifact
-    previous: Artifact
-
-
-def scores_stage(context: Context, outputs: Artifact, anchors: Anchors) -> Stage:
-    """Win rates of one policy's outputs against the opponent, the initial and the previous
-    policy. Anchors with the same outputs are judged once."""
-    experiment = context.experiment
-    config, benchmark = experiment.config, experiment.benchmark
-
-    def work(space: Workspace) -> None:
-        rows = space.rows(MATCHES, _key, _failed)
-        ours = read_completions(outputs, OUTPUTS)
-        initial = read_completions(anchors.initial, OUTPUTS)
-        opponents = {
-            "opponent": benchmark.gold() if experiment.opponent_is_gold else initial,
-            "initial": initial,
-            "previous": read_completions(anchors.previous, OUTPUTS),
-        }
-        rates: dict[str, WinRate] = {}
-        judged_already: list[tuple[list[str], WinRate]] = []
-        for role, theirs in opponents.items():
-            texts = [completion.text for completion in _ordered(benchmark.prompts, theirs)]
-            rate = next((rate for known, rate in judged_already if known == texts), None)
-            if rate is None:
-                rate = _rate(role, ours, theirs, rows, space)
-                judged_already.append((texts, rate))
-            rates[role] = rate
-        result = Result(
-            benchmark=benchmark.name,
-            decoding=experiment.decoding,
-            judge=experiment.eval_judge.identity,
-            opponent=experiment.opponent,
-            win_rate=rates["opponent"],
-            vs_initial=rates["initial"],
-            vs_previous=rates["previous"],
-            lengths=lengths(ours),
-        )
-        space.write_json(SCORES, codec.dump(result))
-
-    def _rate(
-        role: str,
-        ours: Sequence[Completion],
-        theirs: Sequence[Completion],
-        rows: Rows,
-        space: Workspace,
-    ) -> WinRate:
-        a, b = _ordered(benchmark.prompts, ours), _ordered(benchmark.prompts, theirs)
-        if [c.text for c in a] == [c.text for c in b]:
-            return by_construction(len(a), "both sides gave the same outputs")
-        matches = [
-            Match(f"{prompt.id}/{role}", prompt, x, y)
-            for prompt, x, y in zip(benchmark.prompts, a, b, strict=True)
-        ]
-        missing = [match for match in matches if not rows.done(match.id)]
-        judge = experiment.eval_judge
-        with context.reporter.track(f"scoring against {role}", len(matches)) as advance:
-            advance(len(matches) - len(missing))
-            for start in range(0, len(missing), CHUNK):
-                chunk = missing[start : start + CHUNK]
-                for verdict in verdicts(judge, chunk):
-                    rows.append({"id": verdict.match_id, "p": verdict.p, "error": _error(verdict)})
-                    space.spend(verdict.usage)
-                advance(len(chunk))
-        wanted = {match.id for match in matches}
-        said = [
-            Verdict(row["id"], row["p"], judge.identity, row["error"])
-            for row in rows.all()
-            if row["id"] in wanted
-        ]
-        return win_rate(said, config.seed)
-
-    return Stage(
-        name="scores",
-        version=1,
-        params={
-            "benchmark": benchmark.name,
-            "decoding": experiment.decoding,
-            "judge": experiment.eval_judge.identity,
-            "judge_revision": judge_revision(config.eval_judge),
-            "opponent": experiment.opponent,
-        },
-        inputs={
-            "outputs": outputs.digest_of(OUTPUTS),
-            "initial": anchors.initial.digest_of(OUTPUTS),
-            "previous": anchors.previous.digest_of(OUTPUTS),
-            "prompts": digest(benchmark.prompts),
-        },
-        seed=config.seed,
-        work=work,
-        label=f"score by {experiment.eval_judge.identity}",
-    )
-
-
-def read_result(artifact: Artifact) -> Result:
-    return codec.load(Result, codec.read_json(artifact.path / SCORES, "The scores file"))
-
-
-def _ordered(prompts: Sequence[Prompt], outputs: Sequence[Completion]) -> list[Completion]:
-    found = {output.prompt_id: output for output in outputs}
-    return [found[prompt.id] for prompt in prompts]
+def _row(verdict: Verdict) -> codec.Json:
+    error = None if verdict.p is not None else verdict.error or "no reason given"
+    return {"id": verdict.match_id, "p": verdict.p, "error": error}

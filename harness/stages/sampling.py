@@ -1,4 +1,4 @@
-"""Stages that decode: on-policy samples, outputs for the benchmark, drift from the predecessor."""
+"""Stages that sample: on-policy candidates, and drift from the predecessor."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import numpy as np
 
 from harness import codec
 from harness.data.sources import digest
-from harness.experiment import Policy
+from harness.experiment import Experiment
+from harness.policy import Policy
 from harness.records import Drift
 from harness.stages.common import Context, by_prompt, has_own_pair
 from harness.store import Artifact, Stage, Workspace
 from harness.types import Completion, Plan, Prompt, SampleSpec, Usage
 
-SAMPLES, OUTPUTS, OUTPUTS_JSON = "samples.jsonl", "outputs.jsonl", "outputs.json"
-DRIFT_SAMPLES, DRIFT = "drift.jsonl", "drift.json"
+SAMPLES, DRIFT_SAMPLES, DRIFT = "samples.jsonl", "drift.jsonl", "drift.json"
 
 
-def samples_stage(context: Context, plan: Plan, policy: Policy, prompts: Sequence[Prompt]) -> Stage:
+def samples_stage(
+    context: Context,
+    experiment: Experiment,
+    plan: Plan,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+) -> Stage:
     """`plan.samples` completions a prompt. The same policy, prompts and seed give the same
     artefact, whatever the method and the iteration."""
-    experiment = context.experiment
     config = experiment.config
     asked = [prompt for prompt in prompts if not has_own_pair(prompt, plan)]
     spec = SampleSpec(
@@ -30,16 +35,16 @@ def samples_stage(context: Context, plan: Plan, policy: Policy, prompts: Sequenc
         top_p=config.sampling.top_p,
         max_new_tokens=config.sampling.max_new_tokens,
         seed=config.seed,
-        source="initial" if policy.digest == experiment.start.digest else "policy",
+        source=experiment.source(policy),
     )
 
     def work(space: Workspace) -> None:
-        _sample(context, space, SAMPLES, policy, asked, spec, "sampling")
+        sample(context, space, SAMPLES, policy, asked, spec, "sampling")
 
     return Stage(
         name="samples",
         version=1,
-        params=_spec_params(spec),
+        params=spec_params(spec),
         inputs={"policy": policy.digest, "prompts": digest(asked)},
         seed=config.seed,
         work=work,
@@ -47,50 +52,11 @@ def samples_stage(context: Context, plan: Plan, policy: Policy, prompts: Sequenc
     )
 
 
-def outputs_stage(context: Context, policy: Policy) -> Stage:
-    """The policy's answers to the benchmark, also as AlpacaEval's model_outputs.json."""
-    experiment = context.experiment
-    config = experiment.config
-    prompts = experiment.benchmark.prompts
-    spec = SampleSpec(
-        samples=1,
-        temperature=config.benchmark.temperature,
-        top_p=config.benchmark.top_p,
-        max_new_tokens=config.benchmark.max_new_tokens,
-        seed=config.seed,
-        source="initial" if policy.digest == experiment.start.digest else "policy",
-    )
-
-    def work(space: Workspace) -> None:
-        outputs = _sample(context, space, OUTPUTS, policy, prompts, spec, "generating")
-        text = {output.prompt_id: output.text for output in outputs}
-        rows = [
-            {
-                "id": prompt.id,
-                "dataset": prompt.source,
-                "instruction": prompt.instruction,
-                "output": text[prompt.id],
-                "generator": f"policy-{policy.digest[:12]}",
-            }
-            for prompt in prompts
-        ]
-        space.write_json(OUTPUTS_JSON, rows)
-
-    return Stage(
-        name="outputs",
-        version=1,
-        params=_spec_params(spec) | {"benchmark": experiment.benchmark.name},
-        inputs={"policy": policy.digest, "prompts": digest(prompts)},
-        seed=config.seed,
-        work=work,
-        label=f"generate {len(prompts)} outputs",
-    )
-
-
-def drift_stage(context: Context, policy: Policy, previous: Policy) -> Stage:
+def drift_stage(
+    context: Context, experiment: Experiment, policy: Policy, previous: Policy
+) -> Stage:
     """KL(policy || previous) on validation prompts: samples of the new policy at temperature 1,
     top-p 1, and their log-probs under both."""
-    experiment = context.experiment
     config, settings = experiment.config, experiment.config.diagnostics
     prompts = experiment.partition.validation[: settings.kl_prompts]
     spec = SampleSpec(
@@ -98,7 +64,7 @@ def drift_stage(context: Context, policy: Policy, previous: Policy) -> Stage:
     )
 
     def work(space: Workspace) -> None:
-        samples = _sample(context, space, DRIFT_SAMPLES, policy, prompts, spec, "measuring drift")
+        samples = sample(context, space, DRIFT_SAMPLES, policy, prompts, spec, "measuring drift")
         prompt = {p.id: p for p in prompts}
         items = [(prompt[sample.prompt_id], sample) for sample in samples]
         ours = context.engine(policy).logprobs(items)
@@ -122,7 +88,7 @@ def drift_stage(context: Context, policy: Policy, previous: Policy) -> Stage:
     return Stage(
         name="drift",
         version=1,
-        params=_spec_params(spec),
+        params=spec_params(spec),
         inputs={
             "policy": policy.digest,
             "previous": previous.digest,
@@ -138,7 +104,7 @@ def read_completions(artifact: Artifact, name: str) -> list[Completion]:
     return codec.read_rows(Completion, artifact.path / name)
 
 
-def _spec_params(spec: SampleSpec) -> dict[str, codec.Json]:
+def spec_params(spec: SampleSpec) -> dict[str, codec.Json]:
     return {
         "samples": spec.samples,
         "temperature": spec.temperature,
@@ -148,7 +114,7 @@ def _spec_params(spec: SampleSpec) -> dict[str, codec.Json]:
     }
 
 
-def _sample(
+def sample(
     context: Context,
     space: Workspace,
     name: str,

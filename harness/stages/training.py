@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness import codec
-from harness.experiment import Policy
+from harness.experiment import Experiment
+from harness.policy import Policy
 from harness.records import TrainStep, TrainSummary
 from harness.stages.common import Context
 from harness.stages.examples import read_examples
@@ -17,6 +18,7 @@ POLICY, TRAIN = "policy", "train.json"
 
 def train_stage(
     context: Context,
+    experiment: Experiment,
     plan: Plan,
     start: Policy,
     references: Mapping[str, Policy],
@@ -24,7 +26,6 @@ def train_stage(
 ) -> Stage:
     """Weights from `start`, log-ratios against `references`. `train.micro_batch_size` is no part
     of the fingerprint: the steps are the same."""
-    experiment = context.experiment
     config = experiment.config
 
     def work(space: Workspace) -> None:

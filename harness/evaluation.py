@@ -1,0 +1,114 @@
+"""How a policy is scored: on what, how it decodes, by whom, against whom. No run, no method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import registry
+from harness.config import BenchmarkConfig
+from harness.data.sources import MINI_VERSION, digest, load_prompts
+from harness.errors import HarnessError
+from harness.judges.adapters import as_pair_judge
+from harness.types import Completion, PairJudge, Prompt, SampleSpec, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Evaluation prompts under a name that says version and size; `gold_name` is what their gold
+    answers are called, and `is_alpaca` whether these are AlpacaEval 2.0's prompts and baseline."""
+
+    name: str
+    prompts: tuple[Prompt, ...]
+    gold_name: str = "the reference answers"
+    is_alpaca: bool = False
+
+    @property
+    def has_gold(self) -> bool:
+        return all(prompt.gold is not None for prompt in self.prompts)
+
+    def gold(self) -> tuple[Completion, ...]:
+        """The reference answers, as completions."""
+        return tuple(
+            Completion(prompt.id, 0, prompt.gold, source="gold")
+            for prompt in self.prompts
+            if prompt.gold is not None
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that decides a policy's scores beside the policy itself.
+
+    `decoding` says in words how outputs come about; `start` names the policy whose outputs are
+    the opponent where the gold answers cannot be.
+    """
+
+    benchmark: Benchmark
+    settings: BenchmarkConfig
+    judge: PairJudge
+    judge_revision: str
+    seed: int
+    decoding: str
+    start: str
+
+    @property
+    def opponent_is_gold(self) -> bool:
+        """A judge that scores by the gold answer must not rank it: then the opponent is the
+        start model's own output."""
+        return self.benchmark.has_gold and not self.judge.reference_based
+
+    @property
+    def opponent(self) -> str:
+        return self.benchmark.gold_name if self.opponent_is_gold else self.start
+
+    @property
+    def is_alpaca(self) -> bool:
+        """Whether scores may be called AlpacaEval 2.0's: its prompts, against its baseline."""
+        return self.benchmark.is_alpaca and self.opponent_is_gold
+
+    def spec(self, source: Source) -> SampleSpec:
+        """How outputs are decoded."""
+        return SampleSpec(
+            samples=1,
+            temperature=self.settings.temperature,
+            top_p=self.settings.top_p,
+            max_new_tokens=self.settings.max_new_tokens,
+            seed=self.seed,
+            source=source,
+        )
+
+
+def decoding_text(settings: BenchmarkConfig) -> str:
+    greedy = settings.temperature == 0
+    how = "greedy" if greedy else f"T={settings.temperature} top-p {settings.top_p}"
+    return f"{how}, {settings.max_new_tokens} tokens"
+
+
+def make_evaluation(settings: BenchmarkConfig, judge: str, seed: int, start: str) -> Evaluation:
+    """Load the benchmark and make the judge."""
+    return Evaluation(
+        benchmark=load_benchmark(settings),
+        settings=settings,
+        judge=as_pair_judge(registry.make_judge(judge)),
+        judge_revision=registry.judge_revision(judge),
+        seed=seed,
+        decoding=decoding_text(settings),
+        start=start,
+    )
+
+
+def load_benchmark(settings: BenchmarkConfig) -> Benchmark:
+    """The evaluation prompts; the name carries what identifies them."""
+    prompts = load_prompts(settings.name, "eval")
+    wanted = settings.prompts
+    if wanted and wanted > len(prompts):
+        raise HarnessError(
+            f"benchmark.prompts is {wanted}, but {settings.name} has {len(prompts)}; ask for fewer."
+        )
+    chosen = tuple(prompts[:wanted])
+    if settings.name == "mini":
+        name = MINI_VERSION
+    else:
+        name = f"{Path(settings.name).name}@{digest(chosen)[:8]}"
+    return Benchmark(f"{name} ({len(chosen)} prompts)", chosen)
