@@ -94,6 +94,7 @@ def run(request: Request, reporter: Reporter) -> RunRecord:
         folder, experiment, context = open_run(request, reporter, pull=True)
         with folder.lock():
             folder.begin(experiment.config, _facts(experiment))
+            folder.note_contamination(experiment.contamination)
             return _run(folder, experiment, context)
 
 

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.evaluation import Evaluation, make_evaluation
 from harness.judges.adapters import Judge
 from harness.policy import Policy, find_policy
-from harness.types import Method, Plan, Prompt, Source
+from harness.types import Method, Overlap, Plan, Prompt, Source
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Experiment:
     partition: Partition
     evaluation: Evaluation
     train_judge: Judge
+    contamination: tuple[Overlap, ...] = ()
 
     @property
     def method_identity(self) -> dict[str, Any]:
@@ -121,8 +122,13 @@ def prepare(
     plans = [method.plan(t, config.iterations) for t in range(1, config.iterations + 1)]
     _check_plans(method, plans)
     _check_data(config, method, plans, train, evaluation, train_judge)
+    # The whole file, the validation part and what no iteration reaches included: another seed, or
+    # the new cut once some prompts are taken out, would train on them.
+    found = tuple(overlaps(train, evaluation.benchmark.prompts))
+    if found and not config.data.allow_contamination:
+        raise refusal(found, config.data.train, config.benchmark.name)
     start = find_policy(config.model, say, pull)
-    return Experiment(config, method, plugin, start, cut, evaluation, train_judge)
+    return Experiment(config, method, plugin, start, cut, evaluation, train_judge, found)
 
 
 def _check_plans(method: Method, plans: list[Plan]) -> None:
