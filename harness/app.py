@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import loop
 from harness.config import RunConfig
@@ -21,9 +21,6 @@ from harness.runs import CONTAMINATION, RunFolder, read_run, shown_outputs
 from harness.stages.common import Context
 from harness.store import Artifact, Stage
 from harness.types import WinRate
-
-if TYPE_CHECKING:
-    from leaderboards.board import BoardRow
 
 LEADERBOARD, REPORT = "leaderboard.jsonl", "report"
 SHOWN_PROMPTS = 8
@@ -162,16 +159,6 @@ def write_run_report(paths: Sequence[Path], out: Path) -> Path:
         for shown in shown_outputs(record, SHOWN_PROMPTS)
     ]
     return write_report(records, out, samples)
-
-
-def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
-    """The rows of runs, of all under runs/ where none is named."""
-    from leaderboards.board import rows_of
-
-    found = list(paths) or sorted(file.parent for file in Path("runs").glob("*/run.json"))
-    if not found:
-        raise HarnessError("There is no run under runs/; name run folders, or run a method first.")
-    return [row for path in found for row in rows_of(read_run(path))]
 
 
 def plan(request: Request, reporter: Reporter) -> tuple[Experiment, list[PlannedStage]]:

@@ -21,11 +21,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 models_app = typer.Typer(help="The embedded models.", no_args_is_help=True)
+board_app = typer.Typer(cls=boards.ShowByDefault, subcommand_metavar="[RUN]... | add RUN")
 
 app.command()(run.run)
 app.command()(run.plan)
 app.command()(listings.methods)
-app.command()(boards.board)
+board_app.callback()(boards.board)
+board_app.command()(boards.show)
+board_app.command()(boards.add)
+app.add_typer(board_app, name="board")
 app.command()(reports.report)
 models_app.command("list")(listings.models_list)
 models_app.command("pull")(listings.models_pull)

@@ -100,7 +100,11 @@ class StageCost:
 
 @dataclass(frozen=True, slots=True)
 class IterationRecord:
-    """One iteration; iteration 0 is the start model and has a result only."""
+    """One iteration; iteration 0 is the start model and has a result only.
+
+    `revisions` name the code that computed its stages: more than one where it was changed on the
+    way, or where a stage was taken from an earlier run.
+    """
 
     iteration: int
     result: Result
@@ -108,6 +112,7 @@ class IterationRecord:
     training: TrainSummary | None
     drift: Drift | None
     costs: tuple[StageCost, ...]
+    revisions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

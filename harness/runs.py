@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from harness import codec
 from harness.config import RunConfig, changed_field
 from harness.errors import HarnessError
+from harness.places import checkout
 from harness.records import Drift, IterationRecord, RunRecord, StageCost
 from harness.stages.examples import read_composition
 from harness.stages.outputs import OUTPUTS_JSON
@@ -27,6 +28,7 @@ from harness.types import Overlap
 
 RUN_JSON, CONTAMINATION, LOCK = "run.json", "contamination.json", ".lock"
 DISTRIBUTION = "posttrain-harness"
+NO_CHECKOUT = "not a checkout"
 PACKAGES = (DISTRIBUTION, "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 
 
@@ -43,9 +45,9 @@ def versions() -> dict[str, str]:
 
 
 def _git_revision() -> str:
-    here = Path(__file__).resolve().parent.parent
-    if not (here / ".git").exists():
-        return "not a checkout"
+    here = checkout()
+    if here is None:
+        return NO_CHECKOUT
     told = subprocess.run(
         ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
         capture_output=True,
@@ -157,7 +159,14 @@ def iteration_record(t: int, artifacts: Sequence[Artifact]) -> IterationRecord:
         if drift
         else None,
         costs=tuple(_cost(artifact) for artifact in artifacts),
+        revisions=tuple(sorted({_revision(artifact.manifest.versions) for artifact in artifacts})),
     )
+
+
+def _revision(made_by: Mapping[str, str]) -> str:
+    """The code behind a stage: its git revision, or the installed package's version."""
+    git = made_by.get("git", "unknown")
+    return f"{DISTRIBUTION} {made_by.get(DISTRIBUTION)}" if git == NO_CHECKOUT else git
 
 
 def read_run(path: Path) -> RunRecord:

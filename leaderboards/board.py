@@ -7,18 +7,17 @@ A rank means something only among rows of one benchmark, decoding, judge and opp
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.codec import write_atomic
 from harness.errors import HarnessError
 from harness.records import RunRecord
-from harness.types import WinRate
+from harness.types import LengthControl, LengthControlKind, WinRate
 
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
@@ -27,10 +26,8 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # A file that somebody else wrote is data: an unknown field is refused rather than dropped.
 _CLOSED = ConfigDict(extra="forbid")
 
-REVISION, TRAIN_JUDGE = "git", "train_judge"
-"""Keys of `RunRecord.provenance`: the code's revision and the training judge's identity."""
-
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+TRAIN_JUDGE = "train_judge"
+"""Key of `RunRecord.provenance`: the training judge's identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +54,36 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Controlled:
+    """The win rate in percent at equal lengths as a board keeps it.
+
+    See `harness.types.LengthControl`, above all for `kind` (LC and length-adjusted are not
+    comparable) and for `spread`, which is not the estimate's error.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    kind: LengthControlKind
+    value: Percent
+    ci95: tuple[Percent, Percent] | None
+    spread: NotNegative | None
+    n: Count
+    rule: str
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def showable(self) -> bool:
+        """A number is shown with its interval or not at all."""
+        return self.ci95 is not None
+
+
+@dataclass(frozen=True, slots=True)
 class BoardRow:
-    """One iteration of one run on one benchmark, by one judge."""
+    """One iteration of one run on one benchmark, by one judge.
+
+    `revision` names the code that computed it, more than one where the iteration was made in
+    several goes. `length_control` is None where it was not measured.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -79,6 +104,7 @@ class BoardRow:
     vs_previous: Rate
     avg_length: NotNegative
     limit_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    length_control: Controlled | None = None
 
     @property
     def key(self) -> BoardKey:
@@ -106,6 +132,20 @@ def rate_of(win_rate: WinRate) -> Rate:
     )
 
 
+def _controlled(control: LengthControl | None) -> Controlled | None:
+    if control is None:
+        return None
+    return Controlled(
+        kind=control.kind,
+        value=control.value,
+        ci95=control.ci95,
+        spread=control.spread,
+        n=control.n,
+        rule=control.rule,
+        caveats=control.caveats,
+    )
+
+
 def rows_of(run: RunRecord) -> list[BoardRow]:
     """One row an iteration, iteration 0 included."""
     return [
@@ -116,7 +156,7 @@ def rows_of(run: RunRecord) -> list[BoardRow]:
             model=run.config.model,
             preset=run.config.preset,
             seed=run.config.seed,
-            revision=run.provenance.get(REVISION, ""),
+            revision=", ".join(record.revisions),
             train_judge=run.provenance.get(TRAIN_JUDGE, run.config.judge.train),
             benchmark=record.result.benchmark,
             decoding=record.result.decoding,
@@ -127,6 +167,7 @@ def rows_of(run: RunRecord) -> list[BoardRow]:
             vs_previous=rate_of(record.result.vs_previous),
             avg_length=record.result.lengths.mean,
             limit_share=record.result.lengths.limit_share,
+            length_control=_controlled(record.result.length_control),
         )
         for record in run.iterations
     ]
@@ -183,70 +224,55 @@ def read_folder(folder: Path) -> list[BoardRow]:
     return [row for path in sorted(folder.glob("*.jsonl")) for row in read_rows(path)]
 
 
-def enter(rows: Sequence[BoardRow], folder: Path) -> Path:
-    """Add one run's rows to a results folder as RUN.jsonl, and return that file.
-
-    Results are append-only: an entry may gain iterations, but what stands there stays as it is.
-    """
-    names = {row.run for row in rows}
-    if len(names) != 1:
-        raise HarnessError("An entry is the rows of exactly one run: enter runs one by one.")
-    name = names.pop()
-    if not _FILE_NAME.fullmatch(name):
-        raise HarnessError(
-            f"The run name {name!r} cannot be a file name: use letters, digits, '.', '_' and '-'."
-        )
-    path = folder / f"{name}.jsonl"
-    standing = read_rows(path) if path.exists() else []
-    known = {(row.iteration, row.key): row for row in standing}
-    changed = [row.iteration for row in rows if known.get((row.iteration, row.key), row) != row]
-    if changed:
-        raise HarnessError(
-            f"{path} already holds another result for iteration {changed[0]} of {name}, and "
-            "results are append-only: enter this run under another name."
-        )
-    added = [row for row in rows if row not in standing]
-    if added:
-        write_rows(path, [*standing, *added])
-    return path
-
-
 # --- ranking ----------------------------------------------------------------------------------
 
 
+Metric = Literal["LC", "win rate"]
+
+
+def ranked_by(board: Iterable[BoardRow]) -> Metric:
+    """What ranks one board: LC where it has one, as AlpacaEval 2.0 ranks; else the win rate."""
+    kinds = {row.length_control.kind for row in board if row.length_control}
+    return "LC" if "LC" in kinds else "win rate"
+
+
+def standing(row: BoardRow, by: Metric) -> float | None:
+    """The number in percent that places a row; None where it has none or it may not be shown."""
+    if by == "win rate" or row.win_rate.constructed:
+        return row.win_rate.value if row.win_rate.showable else None
+    control = row.length_control
+    return control.value if control and control.kind == by and control.showable else None
+
+
 def boards(rows: Iterable[BoardRow]) -> dict[BoardKey, list[BoardRow]]:
-    """Rows by key, best win rate first; the same whatever order the rows came in.
+    """Rows by key, best first (see `ranked_by`); the same whatever order the rows came in.
 
     An identical row counts once. Rows whose number may not be shown come last.
     """
     by_key: dict[BoardKey, list[BoardRow]] = {}
     for row in dict.fromkeys(rows):
         by_key.setdefault(row.key, []).append(row)
-    return {key: sorted(by_key[key], key=_order) for key in sorted(by_key)}
+    return {key: _sorted(by_key[key]) for key in sorted(by_key)}
 
 
-def _order(row: BoardRow) -> tuple[bool, float, str, str, int, str]:
-    # The row's whole text breaks the last ties, so that input order never shows.
-    value = row.win_rate.value if row.win_rate.showable else None
-    text = json.dumps(row_dict(row), sort_keys=True)
-    return (value is None, -(value or 0.0), row.run, row.method, row.iteration, text)
+def _sorted(board: Sequence[BoardRow]) -> list[BoardRow]:
+    by = ranked_by(board)
+
+    def order(row: BoardRow) -> tuple[bool, float, str, str, int, str]:
+        # The row's whole text breaks the last ties, so that input order never shows.
+        value = standing(row, by)
+        text = json.dumps(row_dict(row), sort_keys=True)
+        return (value is None, -(value or 0.0), row.run, row.method, row.iteration, text)
+
+    return sorted(board, key=order)
 
 
 def ranks(board: Sequence[BoardRow]) -> list[int | None]:
-    """A rank for each row of one sorted board; equal win rates share one (1, 2, 2, 4).
+    """A rank for each row of one sorted board; equal numbers share one (1, 2, 2, 4).
 
     None where there is nothing to rank: no number, no interval, or 50% by construction.
     """
-    measured = [
-        row.win_rate.value
-        for row in board
-        if row.win_rate.value is not None and row.win_rate.ci95 and not row.win_rate.constructed
-    ]
-    result: list[int | None] = []
-    for row in board:
-        value = row.win_rate.value
-        if value is None or not row.win_rate.showable or row.win_rate.constructed:
-            result.append(None)
-        else:
-            result.append(1 + sum(other > value for other in measured))
-    return result
+    by = ranked_by(board)
+    values = [None if row.win_rate.constructed else standing(row, by) for row in board]
+    measured = [value for value in values if value is not None]
+    return [None if v is None else 1 + sum(other > v for other in measured) for v in values]

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from leaderboards.board import BoardKey, BoardRow, Rate, boards, ranks, row_dict
+from harness.types import LengthControlKind
+from leaderboards.board import BoardKey, BoardRow, Rate, boards, ranked_by, ranks, row_dict
+from leaderboards.neighbours import Neighbour, Neighbourhood, neighbours
 from leaderboards.papers import NO_INTERVALS, comparable, heading, published
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ NOTE = (
     "Win rates in percent with 95% bootstrap intervals over prompts. "
     "Rows whose intervals overlap are not told apart by their rank."
 )
+RANKED = {
+    "LC": "Ranked by LC, the length-controlled win rate, as AlpacaEval 2.0 ranks.",
+    "win rate": "Ranked by win rate.",
+}
+ADJUSTED = "Length-adjusted: at equal lengths, without AlpacaEval's difficulties; not LC."
 
 
 def printable(text: str) -> str:
@@ -33,6 +40,14 @@ def rate_text(rate: Rate) -> str:
     return f"{rate.value:.1f} [{rate.ci95[0]:.1f}, {rate.ci95[1]:.1f}]"
 
 
+def control_text(row: BoardRow, kind: LengthControlKind) -> str:
+    """`33.1 [30.2, 36.0]`; a dash where the row has no number of this kind to show."""
+    control = row.length_control
+    if control is None or control.kind != kind or control.ci95 is None:
+        return "—"
+    return f"{control.value:.1f} [{control.ci95[0]:.1f}, {control.ci95[1]:.1f}]"
+
+
 def key_title(key: BoardKey) -> str:
     return (
         f"{key.benchmark} · decoding {key.decoding} · judge {key.judge} · opponent {key.opponent}"
@@ -40,13 +55,17 @@ def key_title(key: BoardKey) -> str:
 
 
 def render(rows: Iterable[BoardRow], *, with_published: bool = True) -> list[Table]:
-    """One rich table a key. Published figures follow a board that they are comparable with; where
-    there is none, they come last, in a table whose title says that they are not comparable."""
+    """One rich table a key, and another with its neighbours where it has any. Published figures
+    follow a board that they are comparable with; where there is none, they come last, in a table
+    whose title says that they are not comparable."""
     tables: list[Table] = []
     ranked = boards(rows)
     beside = False
     for key, board in ranked.items():
         tables.append(_board_table(key, board))
+        among = neighbours(board) if with_published else None
+        if among:
+            tables.append(_neighbour_table(among))
         if with_published and comparable(key.benchmark, key.judge):
             beside = True
             tables.append(_published_table(heading(key.benchmark, key.judge)))
@@ -56,21 +75,11 @@ def render(rows: Iterable[BoardRow], *, with_published: bool = True) -> list[Tab
 
 
 def as_dicts(rows: Iterable[BoardRow], *, with_published: bool = True) -> dict[str, Any]:
-    """The same as JSON-able values: `boards`, each with its key and ranked rows, and `published`
-    with its heading and whether it is comparable with each board."""
+    """The same as JSON-able values: `boards`, each with its key, ranked rows and `neighbours`
+    (null where there are none), and `published` with its heading."""
     ranked = boards(rows)
     answer: dict[str, Any] = {
-        "boards": [
-            {
-                **key._asdict(),
-                "published_comparable": comparable(key.benchmark, key.judge),
-                "rows": [
-                    {"rank": rank, **_shown(row)}
-                    for rank, row in zip(ranks(board), board, strict=True)
-                ],
-            }
-            for key, board in ranked.items()
-        ]
+        "boards": [_board_dict(key, board, with_published) for key, board in ranked.items()]
     }
     if with_published:
         fitting = [key for key in ranked if comparable(key.benchmark, key.judge)]
@@ -83,6 +92,18 @@ def as_dicts(rows: Iterable[BoardRow], *, with_published: bool = True) -> dict[s
     return answer
 
 
+def _board_dict(key: BoardKey, board: list[BoardRow], with_published: bool) -> dict[str, Any]:
+    among = neighbours(board) if with_published else None
+    rows = zip(ranks(board), board, strict=True)
+    return {
+        **key._asdict(),
+        "ranked_by": ranked_by(board),
+        "published_comparable": comparable(key.benchmark, key.judge),
+        "rows": [{"rank": rank, **_shown(row)} for rank, row in rows],
+        "neighbours": asdict(among) if among else None,
+    }
+
+
 def _shown(row: BoardRow) -> dict[str, Any]:
     # A number without its interval is withheld here as in the table.
     values = row_dict(row)
@@ -93,6 +114,8 @@ def _shown(row: BoardRow) -> dict[str, Any]:
     ):
         if not rate.showable:
             values[name] = {**values[name], "value": None, "se": None}
+    if row.length_control and not row.length_control.showable:
+        values["length_control"] = {**values["length_control"], "value": None, "spread": None}
     return values
 
 
@@ -104,18 +127,25 @@ def _apart(ranked: dict[BoardKey, list[BoardRow]]) -> str:
 def _board_table(key: BoardKey, board: list[BoardRow]) -> Table:
     from rich.table import Table
 
-    table = Table(title=_text(key_title(key)), caption=NOTE, title_justify="left")
-    for name in ("#", "run", "method", "iter"):
+    kinds = sorted({row.length_control.kind for row in board if row.length_control})
+    notes = [NOTE, RANKED[ranked_by(board)], *([ADJUSTED] if "length-adjusted" in kinds else [])]
+    table = Table(title=_text(key_title(key)), caption=" ".join(notes), title_justify="left")
+    for name in ("#", "run", "method", "preset", "iter"):
         table.add_column(name, justify="right" if name in {"#", "iter"} else "left")
-    for name in ("win rate [95%]", "vs initial [95%]", "vs previous [95%]", "prompts", "chars"):
+    controlled = [f"{kind} [95%]" for kind in kinds]
+    for name in ("win rate [95%]", *controlled, "vs initial [95%]", "vs previous [95%]"):
+        table.add_column(name, justify="right")
+    for name in ("prompts", "chars"):
         table.add_column(name, justify="right")
     for rank, row in zip(ranks(board), board, strict=True):
         cells = (
             "—" if rank is None else str(rank),
             row.run,
             row.method,
+            row.preset,
             str(row.iteration),
             rate_text(row.win_rate),
+            *(control_text(row, kind) for kind in kinds),
             rate_text(row.vs_initial),
             rate_text(row.vs_previous),
             _prompts(row.win_rate),
@@ -127,6 +157,39 @@ def _board_table(key: BoardKey, board: list[BoardRow]) -> Table:
 
 def _prompts(rate: Rate) -> str:
     return f"{rate.n} ({rate.n_failed} failed)" if rate.n_failed else str(rate.n)
+
+
+def _neighbour_table(among: Neighbourhood) -> Table:
+    from rich.table import Table
+
+    table = Table(title=_text(among.title), caption=among.note, title_justify="left")
+    table.add_column("row")
+    for name in ("LC", "win rate", "chars"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for row in among.rows:
+        mine = row.origin == "run"
+        cells = (
+            f"▶ {row.name}" if mine else row.name,
+            _number(row.lc_win_rate, row.lc_ci95),
+            _number(row.win_rate, row.ci95) + _error(row),
+            "" if row.avg_chars is None else f"{row.avg_chars:.0f}",
+            f"judge {row.judge}" if mine else row.remark,
+        )
+        table.add_row(*(_text(cell) for cell in cells), style="bold" if mine else None)
+    return table
+
+
+def _number(value: float | None, ci95: tuple[float, float] | None) -> str:
+    if value is None:
+        return "—"
+    # two decimals where others printed them
+    return f"{value:.1f} [{ci95[0]:.1f}, {ci95[1]:.1f}]" if ci95 else f"{value:.2f}"
+
+
+def _error(row: Neighbour) -> str:
+    # a run has its interval instead; the baseline's 0 is by construction
+    return f" ± {row.se:.2f}" if row.se and row.ci95 is None else ""
 
 
 def _published_table(title: str) -> Table:

@@ -151,7 +151,6 @@ def jsonl(path: str, *made: Any) -> str:
         (line("--set", "benchmark.prompts=65"), ["65", "64", "ask for fewer"]),
         (line("--set", "data.per_iteration=99"), ["160 training prompts are too few", "2 × 99"]),
         (["models", "pull", "tinny"], ["'tinny'", "'tiny'"]),
-        (["board"], ["no run under runs/"]),
     ],
     ids=lambda value: " ".join(map(str, value))[-40:],
 )

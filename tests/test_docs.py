@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from harness import registry
 from harness.cli import app
+from harness.commands.boards import ShowByDefault
 from harness.config import preset_names
 from harness.experiment import resolve_config
 
@@ -63,23 +65,24 @@ def table(page: Path, heading: str) -> list[str]:
 def parse(arguments: list[str]) -> dict[str, Any]:
     """The parameters of one command line; a mistake in it raises. Nothing is run."""
     command: Any = typer.main.get_command(app)
-    group, context = type(command), None
+    context = None
     while True:
         context = command.make_context("harness", list(arguments), parent=context)
-        if not isinstance(command, group):
+        if not isinstance(command, TyperGroup):
             return dict(context.params)
         rest = [*context._protected_args, *context.args]
         _, command, arguments = command.resolve_command(context, rest)
 
 
 def command_names() -> list[str]:
-    """All commands, `models pull` and the like included."""
+    """All commands, `models pull` and the like included; `board show` is `board`."""
     command: Any = typer.main.get_command(app)
-    return sorted(
+    names = [
         f"{name} {inner}".strip()
         for name, found in command.commands.items()
-        for inner in (found.commands if isinstance(found, type(command)) else [""])
-    )
+        for inner in (found.commands if isinstance(found, TyperGroup) else [""])
+    ]
+    return sorted(name.removesuffix(f" {ShowByDefault.default}") for name in names)
 
 
 def built_in(group: str) -> list[str]:

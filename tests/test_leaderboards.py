@@ -30,13 +30,13 @@ from leaderboards.board import (
     BoardRow,
     Rate,
     boards,
-    enter,
     ranks,
     read_folder,
     read_rows,
     rows_of,
     write_rows,
 )
+from leaderboards.entries import enter
 from leaderboards.papers import (
     BESIDE,
     OFFICIAL_JUDGE,
@@ -101,7 +101,8 @@ def fake_iteration(
         lengths=Lengths(310.0 + 35 * t, 120.0, 290.0 + 30 * t, 520.0 + 20 * t, 0.3 + 0.05 * t),
     )
     if not t:
-        return IterationRecord(0, result, None, None, None, (StageCost("outputs", 4.0, 1, 2, 0.0),))
+        costs = (StageCost("outputs", 4.0, 1, 2, 0.0),)
+        return IterationRecord(0, result, None, None, None, costs, ("abc1234",))
     steps = tuple(
         TrainStep(i, i / 3, 0.69 - 0.05 * i, 1e-4, 1.0 + i, {"margin": 0.1 * i}) for i in range(3)
     )
@@ -113,6 +114,7 @@ def fake_iteration(
         TrainSummary(24, 9000, steps, after),
         Drift(0.8 * t, 0.1, 0.02, 16, 2, 48),
         (StageCost("samples", 30.5, 900, 4000, 0.0), StageCost("train", 61.0, 0, 0, 0.0)),
+        ("abc1234",),
     )
 
 

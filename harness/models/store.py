@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from harness.errors import HarnessError, near_names
 from harness.models import smollm2, tiny
+from harness.places import home
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model"]
@@ -46,15 +47,6 @@ class ModelInfo:
     present: bool
     size: int
     licence: str
-
-
-def home() -> Path:
-    """HARNESS_HOME, else `posttrain-harness` in the user's cache directory."""
-    chosen = os.environ.get("HARNESS_HOME")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "posttrain-harness"
 
 
 def list_models() -> list[ModelInfo]:

@@ -1,0 +1,46 @@
+"""What `harness board` reads and enters: runs, and the results that runs were entered with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import places
+from harness.errors import HarnessError
+from harness.runs import read_run
+from leaderboards import entries
+from leaderboards.board import BoardRow, read_folder, rows_of
+
+
+def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
+    """The rows of runs, and what was entered on the same boards.
+
+    Where no run is named: of all runs under runs/, and all that was ever entered. Raises
+    HarnessError where there is neither, or a folder holds no run.
+    """
+    found = list(paths) or sorted(file.parent for file in Path("runs").glob("*/run.json"))
+    rows = [row for path in found for row in rows_of(read_run(path))]
+    entered = [row for folder in (_shipped(), _own()) for row in read_folder(folder)]
+    if paths:
+        keys = {row.key for row in rows}
+        entered = [row for row in entered if row.key in keys]
+    elif not rows and not entered:
+        raise HarnessError("There is no run under runs/; name run folders, or run a method first.")
+    return [*rows, *entered]
+
+
+def enter_run(path: Path) -> Path:
+    """Add a run's rows to the results; returns the file. Raises HarnessError where an entry rule
+    (leaderboards/README.md) forbids it, and then nothing is written."""
+    folder = _shipped() if places.checkout() else _own()
+    return entries.enter(entries.checked(read_run(path)), folder)
+
+
+def _shipped() -> Path:
+    """The results that come with the program: a checkout's own, to be proposed to everybody."""
+    return places.SOURCE / "leaderboards" / "results"
+
+
+def _own() -> Path:
+    """The results that an installed program keeps for its user."""
+    return places.home() / "results"
