@@ -54,8 +54,17 @@ class SamplingConfig(_Section):
 class BenchmarkConfig(_Section):
     """What each iteration is scored on, and how it decodes there (greedily by default)."""
 
-    name: str = Field("mini", description="'mini' or a JSONL or parquet file of prompts")
-    prompts: Positive | None = Field(None, description="the first N prompts only")
+    name: str = Field(
+        "mini", description="'mini', 'alpaca_eval' or a JSONL or parquet file of prompts"
+    )
+    alpaca_dir: str | None = Field(
+        None,
+        description="folder of AlpacaEval's data, known by digest; by default from the hub",
+        json_schema_extra=RESUMABLE,
+    )
+    prompts: Positive | None = Field(
+        None, description="the first N prompts only; of alpaca_eval a fixed arbitrary N"
+    )
     temperature: Annotated[float, Field(ge=0)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_new_tokens: Positive = 512

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.config import BenchmarkConfig
+from harness.data import alpaca_eval
 from harness.data.sources import MINI_VERSION, digest, load_prompts
 from harness.errors import HarnessError
 from harness.judges.adapters import as_pair_judge
@@ -85,10 +86,13 @@ def decoding_text(settings: BenchmarkConfig) -> str:
     return f"{how}, {settings.max_new_tokens} tokens"
 
 
-def make_evaluation(settings: BenchmarkConfig, judge: str, seed: int, start: str) -> Evaluation:
-    """Load the benchmark and make the judge."""
+def make_evaluation(
+    settings: BenchmarkConfig, judge: str, seed: int, start: str, fetch: bool
+) -> Evaluation:
+    """Load the benchmark, from the network where that is needed and `fetch` allows, and make the
+    judge."""
     return Evaluation(
-        benchmark=load_benchmark(settings),
+        benchmark=load_benchmark(settings, fetch),
         settings=settings,
         judge=as_pair_judge(registry.make_judge(judge)),
         judge_revision=registry.judge_revision(judge),
@@ -98,17 +102,29 @@ def make_evaluation(settings: BenchmarkConfig, judge: str, seed: int, start: str
     )
 
 
-def load_benchmark(settings: BenchmarkConfig) -> Benchmark:
+def load_benchmark(settings: BenchmarkConfig, fetch: bool) -> Benchmark:
     """The evaluation prompts; the name carries what identifies them."""
-    prompts = load_prompts(settings.name, "eval")
-    wanted = settings.prompts
-    if wanted and wanted > len(prompts):
+    is_alpaca = settings.name == alpaca_eval.NAME
+    folder = settings.alpaca_dir
+    if folder and not is_alpaca:
+        raise HarnessError(
+            f"--alpaca-dir goes with --benchmark {alpaca_eval.NAME}, and the benchmark is "
+            f"'{settings.name}'; drop one of the two."
+        )
+    if is_alpaca:
+        prompts = alpaca_eval.load_prompts(Path(folder) if folder else None, fetch)
+    else:
+        prompts = load_prompts(settings.name, "eval")
+    wanted = settings.prompts or len(prompts)
+    if wanted > len(prompts):
         raise HarnessError(
             f"benchmark.prompts is {wanted}, but {settings.name} has {len(prompts)}; ask for fewer."
         )
+    if is_alpaca:
+        chosen = tuple(alpaca_eval.subset(prompts, wanted))
+        name = f"{alpaca_eval.VERSION} ({wanted} prompts)"
+        return Benchmark(name, chosen, alpaca_eval.BASELINE, is_alpaca)
     chosen = tuple(prompts[:wanted])
-    if settings.name == "mini":
-        name = MINI_VERSION
-    else:
-        name = f"{Path(settings.name).name}@{digest(chosen)[:8]}"
-    return Benchmark(f"{name} ({len(chosen)} prompts)", chosen)
+    file = f"{Path(settings.name).name}@{digest(chosen)[:8]}"
+    name = MINI_VERSION if settings.name == "mini" else file
+    return Benchmark(f"{name} ({wanted} prompts)", chosen)

@@ -117,7 +117,7 @@ def prepare(
         config = config.model_copy(update={"data": data})
     cut = partition(train, config.data, config.iterations, config.seed)
     start_name = f"iteration 0 ({Path(config.model).name})"
-    evaluation = make_evaluation(config.benchmark, config.eval_judge, config.seed, start_name)
+    evaluation = make_evaluation(config.benchmark, config.eval_judge, config.seed, start_name, pull)
     train_judge = registry.make_judge(config.judge.train)
     plans = [method.plan(t, config.iterations) for t in range(1, config.iterations + 1)]
     _check_plans(method, plans)

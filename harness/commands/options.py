@@ -23,7 +23,12 @@ Model = Annotated[str | None, typer.Option(help="Embedded name, local folder, or
 Data = Annotated[str | None, typer.Option(help="Training prompts: mini, or a JSONL/parquet file.")]
 Judge = Annotated[str | None, typer.Option(help="Judge of training candidates.")]
 EvalJudge = Annotated[str | None, typer.Option(help="Judge of the outputs (the training judge).")]
-Benchmark = Annotated[str | None, typer.Option(help="mini, or a JSONL/parquet file of prompts.")]
+Benchmark = Annotated[
+    str | None, typer.Option(help="mini, alpaca_eval, or a JSONL/parquet file of prompts.")
+]
+AlpacaDir = Annotated[
+    str | None, typer.Option(help="Checkout of alpaca_eval (the data, from the hub).")
+]
 AllowContamination = Annotated[
     bool,
     typer.Option(
@@ -44,6 +49,7 @@ def options(
     judge: str | None,
     eval_judge: str | None,
     benchmark: str | None,
+    alpaca_dir: str | None,
     allow_contamination: bool,
 ) -> dict[str, Any]:
     """What was typed, in RunConfig's shape; what was not is left to the other layers."""
@@ -53,7 +59,7 @@ def options(
         "model": model,
         "data": {"train": data, "allow_contamination": allow_contamination or None},
         "judge": {"train": judge, "eval": eval_judge},
-        "benchmark": {"name": benchmark},
+        "benchmark": {"name": benchmark, "alpaca_dir": alpaca_dir},
     }
     typed: dict[str, Any] = {}
     for key, value in nested.items():

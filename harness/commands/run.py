@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.commands.options import (
     AllowContamination,
+    AlpacaDir,
     Benchmark,
     Config,
     Data,
@@ -38,6 +39,7 @@ def run(
     judge: Judge = None,
     eval_judge: EvalJudge = None,
     benchmark: Benchmark = None,
+    alpaca_dir: AlpacaDir = None,
     allow_contamination: AllowContamination = False,
     set_: Set = None,
     config: Config = None,
@@ -51,7 +53,9 @@ def run(
     from harness import app as application
     from harness.progress import Reporter
 
-    wanted = options(iters, seed, model, data, judge, eval_judge, benchmark, allow_contamination)
+    wanted = options(
+        iters, seed, model, data, judge, eval_judge, benchmark, alpaca_dir, allow_contamination
+    )
     request = application.Request(method, preset, wanted, config, sets(set_), out, fork)
     record = application.run(request, Reporter(quiet))
     from leaderboards import table
@@ -76,6 +80,7 @@ def plan(
     judge: Judge = None,
     eval_judge: EvalJudge = None,
     benchmark: Benchmark = None,
+    alpaca_dir: AlpacaDir = None,
     allow_contamination: AllowContamination = False,
     set_: Set = None,
     config: Config = None,
@@ -89,7 +94,9 @@ def plan(
     from harness import show
     from harness.progress import Reporter
 
-    wanted = options(iters, seed, model, data, judge, eval_judge, benchmark, allow_contamination)
+    wanted = options(
+        iters, seed, model, data, judge, eval_judge, benchmark, alpaca_dir, allow_contamination
+    )
     request = application.Request(method, preset, wanted, config, sets(set_), out, fork)
     experiment, stages = application.plan(request, Reporter(quiet=True))
     if as_json:
