@@ -14,10 +14,11 @@ from harness import loop
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.experiment import Experiment, check_contexts, prepare, resolve_config
+from harness.folders import RUN, Folder
 from harness.plan import PlannedStage, planned
 from harness.progress import Reporter
 from harness.records import IterationRecord, RunRecord
-from harness.runs import CONTAMINATION, RunFolder, read_run, shown_outputs
+from harness.runs import CONTAMINATION, note_contamination, read_run, shown_outputs
 from harness.stages.common import Context
 from harness.store import Artifact, Stage
 from harness.types import WinRate
@@ -54,12 +55,12 @@ class Request:
         return self.out or Path("runs") / f"{name}-{self.preset}"
 
 
-Opened = tuple[RunFolder, Experiment, Context]
+Opened = tuple[Folder[RunConfig], Experiment, Context]
 
 
 def open_run(request: Request, reporter: Reporter, pull: bool) -> Opened:
     """Check everything about a request; nothing runs yet and nothing is written."""
-    folder = RunFolder.at(request.folder, request.forked_from)
+    folder = Folder.at(RUN, request.folder, request.forked_from)
     config, plugin, method = resolve_config(
         request.method, request.options, request.preset, request.config_file, request.sets
     )
@@ -68,7 +69,7 @@ def open_run(request: Request, reporter: Reporter, pull: bool) -> Opened:
     folder.check(experiment.config)
     context = Context(reporter, experiment.config.device, experiment.config.sampling.batch_size)
     if experiment.start.digest:
-        stages = planned(experiment, context, folder)
+        stages = planned(experiment, context, folder.store)
         if not all(stage.done for stage in stages):
             check_contexts(experiment)
     return folder, experiment, context
@@ -91,11 +92,11 @@ def run(request: Request, reporter: Reporter) -> RunRecord:
         folder, experiment, context = open_run(request, reporter, pull=True)
         with folder.lock():
             folder.begin(experiment.config, _facts(experiment))
-            folder.note_contamination(experiment.contamination)
+            note_contamination(folder.path, experiment.contamination)
             return _run(folder, experiment, context)
 
 
-def _run(folder: RunFolder, experiment: Experiment, context: Context) -> RunRecord:
+def _run(folder: Folder[RunConfig], experiment: Experiment, context: Context) -> RunRecord:
     reporter = context.reporter
     config, evaluation = experiment.config, experiment.evaluation
     reporter.say(
@@ -110,12 +111,12 @@ def _run(folder: RunFolder, experiment: Experiment, context: Context) -> RunReco
     news = False
 
     def ensure(t: int, stage: Stage) -> Artifact:
-        def say(text: str) -> None:
-            nonlocal news
+        nonlocal news
+        artifact, computed = folder.ensure(stage, f"iter-{t}")
+        if computed:
             news = True
-            reporter.say(text)
-
-        return folder.ensure(t, stage, say)
+            reporter.say(f"  iteration {t} · {stage.label} · {artifact.manifest.seconds:.1f} s")
+        return artifact
 
     def on_scored(record: IterationRecord) -> None:
         reporter.say(_scored_line(record))
@@ -164,7 +165,7 @@ def write_run_report(paths: Sequence[Path], out: Path) -> Path:
 def plan(request: Request, reporter: Reporter) -> tuple[Experiment, list[PlannedStage]]:
     """What a run would do; changes nothing."""
     folder, experiment, context = open_run(request, reporter, pull=False)
-    return experiment, planned(experiment, context, folder)
+    return experiment, planned(experiment, context, folder.store)
 
 
 def _facts(experiment: Experiment) -> dict[str, str]:

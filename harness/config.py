@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -64,6 +64,9 @@ class BenchmarkConfig(_Section):
     )
     prompts: Positive | None = Field(
         None, description="the first N prompts only; of alpaca_eval a fixed arbitrary N"
+    )
+    controls: Positive = Field(
+        32, description="prompts on which null, padded and shortened answers are judged"
     )
     temperature: Annotated[float, Field(ge=0)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -129,6 +132,20 @@ class RunConfig(_Section):
     @property
     def eval_judge(self) -> str:
         return self.judge.eval or self.judge.train
+
+
+class EvalConfig(_Section):
+    """Everything that decides an evaluation's numbers; `model` may be a file of outputs."""
+
+    model: str
+    judge: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Device = Field("auto", json_schema_extra=RESUMABLE)
+    batch_size: Positive = Field(64, json_schema_extra=RESUMABLE)
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+
+
+C = TypeVar("C", bound=_Section)
 
 
 # --- layers -----------------------------------------------------------------------------------
@@ -205,18 +222,18 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def validate(values: Mapping[str, Any]) -> RunConfig:
-    """RunConfig from merged layers. Raises HarnessError that names the field."""
+def validate(kind: type[C], values: Mapping[str, Any]) -> C:
+    """Settings from merged layers. Raises HarnessError that names the field."""
     try:
-        return RunConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            hint = near_names(name, field_names())
+            hint = near_names(name, field_names(kind))
             raise HarnessError(f"No setting '{name}': {hint}") from None
         if first["type"] == "model_type":
-            inside = [known for known in field_names() if known.startswith(f"{name}.")]
+            inside = [known for known in field_names(kind) if known.startswith(f"{name}.")]
             raise HarnessError(
                 f"Setting '{name}' is a group, got {first['input']!r}; set one of "
                 f"{', '.join(inside)}."
@@ -237,7 +254,7 @@ def field_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[st
     return names
 
 
-def changed_field(old: RunConfig, new: RunConfig) -> tuple[str, Any, Any] | None:
+def changed_field(old: C, new: C) -> tuple[str, Any, Any] | None:
     """The first setting that decides finished stages and differs: (name, old, new)."""
     return _changed(old, new, "")
 

@@ -80,7 +80,7 @@ def resolve_config(
                 f"name it with --{name} alone."
             )
     layers = configs.merge(values, user, options, {"method": method, "preset": preset})
-    config = configs.validate(layers)
+    config = configs.validate(RunConfig, layers)
     instance = registry.make_method(plugin, config.settings)
     defaults = instance.defaults
     train = config.train

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from harness import loop
 from harness.experiment import Experiment
-from harness.runs import RunFolder
 from harness.stages.common import Context, has_own_pair
-from harness.store import Artifact, Stage
+from harness.stages.controls import NAMES, control_prompts
+from harness.store import Artifact, Stage, Store
 from harness.types import PairJudge, Plan
 
 
@@ -30,12 +30,12 @@ class _NotDoneError(Exception):
     """The dry run met a stage that has to be computed; what follows depends on it."""
 
 
-def planned(experiment: Experiment, context: Context, folder: RunFolder) -> list[PlannedStage]:
+def planned(experiment: Experiment, context: Context, store: Store) -> list[PlannedStage]:
     """All stages of a run in order; changes nothing."""
     found: set[tuple[int, str]] = set()
 
     def look(t: int, stage: Stage) -> Artifact:
-        artifact = folder.store.find(stage)
+        artifact = store.find(stage)
         if artifact is None or artifact.manifest.failed:  # failed rows will be asked for again
             raise _NotDoneError
         found.add((t, stage.name))
@@ -60,13 +60,14 @@ def _counts(stage: PlannedStage) -> tuple[int, int, int | None]:
 def _evaluation(experiment: Experiment, t: int) -> list[PlannedStage]:
     prompts = len(experiment.evaluation.benchmark.prompts)
     settings = experiment.config.diagnostics
+    controls = len(NAMES) * len(control_prompts(experiment.evaluation))
     drift = min(settings.kl_prompts, len(experiment.partition.validation)) * settings.kl_samples
     # iteration 0 is its own initial and previous; iteration 1's previous is the initial
     anchors = min(t, 2) + int(experiment.evaluation.opponent_is_gold)
     return [
         PlannedStage(t, "outputs", False, completions=prompts),
         *([PlannedStage(t, "drift", False, completions=drift)] if t else []),
-        PlannedStage(t, "scores", False, judgements=prompts * anchors),
+        PlannedStage(t, "scores", False, judgements=prompts * anchors + controls),
     ]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import RunConfig
-from harness.types import Overlap, Result
+from harness.types import Controls, Overlap, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ class IterationRecord:
     """One iteration; iteration 0 is the start model and has a result only.
 
     `revisions` name the code that computed its stages: more than one where it was changed on the
-    way, or where a stage was taken from an earlier run.
+    way, or where a stage was taken from an earlier run. `controls` are None where the scores are
+    from before there were any.
     """
 
     iteration: int
@@ -113,6 +114,7 @@ class IterationRecord:
     drift: Drift | None
     costs: tuple[StageCost, ...]
     revisions: tuple[str, ...] = ()
+    controls: Controls | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -419,6 +419,9 @@ class Difference:
     p_value: float | None
 
 
+ControlName = Literal["null", "padded", "shortened"]
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """An answer whose quality is known, judged as if it were the policy's.
@@ -428,7 +431,7 @@ class Control:
     the policy's own on the same prompts; None where either was not measured.
     """
 
-    name: Literal["null", "padded", "shortened"]
+    name: ControlName
     win_rate: WinRate
     vs_own: Difference | None
     avg_chars: float

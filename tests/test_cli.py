@@ -18,8 +18,8 @@ from harness import cli, registry
 from harness.config import DataConfig, preset_names
 from harness.data.partition import partition
 from harness.data.sources import load_prompts
+from harness.folders import Folder
 from harness.models.store import pull
-from harness.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def refuses(
     def ran(*_: object) -> None:
         pytest.fail("the experiment began")
 
-    monkeypatch.setattr(RunFolder, "ensure", ran)
+    monkeypatch.setattr(Folder, "ensure", ran)
 
     def call(*arguments: object) -> str:
         before = disk(tmp_path)
@@ -444,7 +444,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(refuses: Callable[...,
         assert "nowhere holds no run" in refuses(command, "nowhere")
     Path("full", "run.json").write_text("{}")
     for arguments in (line("--out", "full"), ["report", "full"], ["board", "full"]):
-        assert "not a run's settings" in refuses(*arguments)
+        assert "holds no run's settings" in refuses(*arguments)
     Path("full", "run.json").write_text('{"config":')
     assert "corrupt" in refuses("board", "full")
 
@@ -491,6 +491,8 @@ def test_a_plan_says_what_a_run_would_do(harness: Harness) -> None:
     assert counts["samples"]["completions"] == 18
     assert counts["verdicts"]["judgements"] == 36
     assert counts["outputs"]["completions"] == 12
+    # against the start; and three controls to each prompt, since these are fewer than 32
+    assert counts["scores"]["judgements"] == 12 + 3 * 12
     assert not any(stage["done"] for stage in told["stages"])
     assert told["to_do"]["stages"] == len(told["stages"]) == 16
     assert told["to_do"]["completions"] == sum(s["completions"] for s in told["stages"])

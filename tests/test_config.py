@@ -78,7 +78,7 @@ def test_a_wrong_value_is_named_with_its_dotted_field(
     values: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(HarnessError) as error:
-        validate({"method": "m", **values})
+        validate(RunConfig, {"method": "m", **values})
     assert all(word in str(error.value) for word in words), error.value
 
 
@@ -183,7 +183,7 @@ BASE = RunConfig(method="m", settings={"beta": 0.1, "samples": 4})
     ],
 )
 def test_cost_and_extent_may_change(change: dict[str, Any]) -> None:
-    assert changed_field(BASE, validate(merge(BASE.model_dump(), change))) is None
+    assert changed_field(BASE, validate(RunConfig, merge(BASE.model_dump(), change))) is None
 
 
 @pytest.mark.parametrize(
@@ -198,12 +198,12 @@ def test_cost_and_extent_may_change(change: dict[str, Any]) -> None:
     ],
 )
 def test_whatever_else_changes_is_named(change: dict[str, Any], expected: tuple[Any, ...]) -> None:
-    assert changed_field(BASE, validate(merge(BASE.model_dump(), change))) == expected
+    assert changed_field(BASE, validate(RunConfig, merge(BASE.model_dump(), change))) == expected
 
 
 def test_a_nested_group_names_its_own_field() -> None:
-    old = validate({"method": "m", "train": {"lora": {"r": 4}}})
-    new = validate({"method": "m", "train": {"lora": {"r": 8}}})
+    old = validate(RunConfig, {"method": "m", "train": {"lora": {"r": 4}}})
+    new = validate(RunConfig, {"method": "m", "train": {"lora": {"r": 8}}})
     assert changed_field(old, new) == ("train.lora.r", 4, 8)
 
 

@@ -15,7 +15,7 @@ from conftest import Command, differing, rows, state, store_folder
 # Code that runs before the command, in its process. `die` is what comes over it.
 DEATHS = """
 import os, signal
-import harness.app, harness.runs, harness.training.optimise, harness.training.train
+import harness.app, harness.folders, harness.training.optimise, harness.training.train
 from harness import codec, store
 
 def die():
@@ -75,7 +75,7 @@ KILLS = [
     'before_writing("scores.json")',
     # iteration 2
     'before(store.Rows, "drop_part", nth(1, lambda rows: rows._path.name == "samples.jsonl"))',
-    'before(harness.runs, "link", nth(1, lambda a, _: a.manifest.stage == "verdicts"))',
+    'before(harness.folders, "link", nth(1, lambda a, _: a.manifest.stage == "verdicts"))',
     'at_row("examples.jsonl", 18)',
     'before_writing("train.json")',  # the policy is saved already
     'before(store.shutil, "rmtree", nth(1))',  # … and about to be removed, for it may be half one

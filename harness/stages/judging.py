@@ -18,6 +18,7 @@ from harness.judges.adapters import (
 from harness.judges.self_score import SelfJudge
 from harness.policy import Policy
 from harness.registry import judge_revision
+from harness.scoring.winrate import by_construction, win_rate
 from harness.stages.common import Context, by_prompt, has_own_pair, pool
 from harness.stages.sampling import SAMPLES, read_completions
 from harness.store import Artifact, Rows, Stage, Workspace
@@ -32,6 +33,7 @@ from harness.types import (
     ScoreJudge,
     Usage,
     Verdict,
+    WinRate,
 )
 
 VERDICTS = "verdicts.jsonl"
@@ -212,6 +214,13 @@ def judge_matches(
     said = {row["id"]: row for row in rows.all()}
     found = (said[match.id] for match in matches)
     return [Verdict(row["id"], row["p"], judge.identity, row["error"]) for row in found]
+
+
+def rate(judged: Sequence[tuple[Match, Verdict]], seed: int) -> WinRate:
+    """The win rate of the first answers; by construction where both are the same throughout."""
+    if all(match.a.text == match.b.text for match, _ in judged):
+        return by_construction(len(judged), "both sides gave the same outputs")
+    return win_rate([verdict for _, verdict in judged], seed)
 
 
 def judged_rows(space: Workspace, name: str) -> Rows:

@@ -9,14 +9,16 @@ from harness import codec
 from harness.data.sources import digest
 from harness.evaluation import Evaluation
 from harness.scoring.length_control import length_control
-from harness.scoring.winrate import by_construction, lengths, win_rate
+from harness.scoring.winrate import lengths
 from harness.stages.common import Context
-from harness.stages.judging import judge_matches, judged_rows
+from harness.stages.controls import control_prompts, judge_controls
+from harness.stages.judging import judge_matches, judged_rows, rate
 from harness.stages.outputs import OUTPUTS, OUTPUTS_JSON
 from harness.stages.sampling import read_completions
 from harness.store import Artifact, Rows, Stage, Workspace
 from harness.types import (
     Completion,
+    Controls,
     Judgement,
     LengthControl,
     Match,
@@ -26,8 +28,9 @@ from harness.types import (
     WinRate,
 )
 
-SCORES, MATCHES, ANNOTATIONS = "scores.json", "matches.jsonl", "annotations.json"
-SAME = "both sides gave the same outputs"
+SCORES, MATCHES = "scores.json", "matches.jsonl"
+CONTROLS, ANNOTATIONS = "controls.json", "annotations.json"
+OPPONENT = "opponent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,10 @@ def scores_stage(
     context: Context, evaluation: Evaluation, outputs: Artifact, anchors: Anchors
 ) -> Stage:
     """Win rates of one policy's outputs against the opponent, the initial and the previous
-    policy; anchors with the same outputs are judged once. The judgements against the opponent
-    are also written as AlpacaEval's annotations.json."""
+    policy, and the controls beside it. Anchors with the same outputs are judged once. The
+    judgements against the opponent are also written as AlpacaEval's annotations.json.
+
+    Controls are part of it so that a judgement that failed is asked for again without the rest."""
     benchmark = evaluation.benchmark
 
     def work(space: Workspace) -> None:
@@ -62,7 +67,7 @@ def scores_stage(
         ours = read_outputs(evaluation, outputs)
         compared: dict[str, Compared] = {}
         for role, theirs in (
-            ("opponent", opponent_outputs(evaluation, anchors.initial)),
+            (OPPONENT, opponent_outputs(evaluation, anchors.initial)),
             ("initial", read_outputs(evaluation, anchors.initial)),
             ("previous", read_outputs(evaluation, anchors.previous)),
         ):
@@ -70,7 +75,7 @@ def scores_stage(
             compared[role] = known or _compare(
                 context, evaluation, _matches(evaluation, role, ours, theirs), rows, space
             )
-        against = compared["opponent"]
+        against = compared[OPPONENT]
         result = Result(
             benchmark=benchmark.name,
             decoding=evaluation.decoding,
@@ -82,8 +87,10 @@ def scores_stage(
             lengths=lengths(ours),
             length_control=_length_control(evaluation, against),
         )
+        controls = judge_controls(context, evaluation, against.judged, rows, space)
         generator = codec.read_json(outputs.path / OUTPUTS_JSON, "The outputs file")[0]["generator"]
         space.write_json(ANNOTATIONS, _annotations(evaluation, against, generator))
+        space.write_json(CONTROLS, codec.dump(controls))
         space.write_json(SCORES, codec.dump(result))
 
     return Stage(
@@ -95,6 +102,7 @@ def scores_stage(
             "judge": evaluation.judge.identity,
             "judge_revision": evaluation.judge_revision,
             "opponent": evaluation.opponent,
+            "controls": len(control_prompts(evaluation)),
         },
         inputs={
             "outputs": outputs.digest,  # with their generator's name, which annotations repeat
@@ -110,6 +118,13 @@ def scores_stage(
 
 def read_result(artifact: Artifact) -> Result:
     return codec.load(Result, codec.read_json(artifact.path / SCORES, "The scores file"))
+
+
+def read_controls(artifact: Artifact) -> Controls | None:
+    """None where the scores are from before there were controls."""
+    if CONTROLS not in artifact.manifest.files:
+        return None
+    return codec.load(Controls, codec.read_json(artifact.path / CONTROLS, "The controls file"))
 
 
 def read_outputs(evaluation: Evaluation, artifact: Artifact) -> list[Completion]:
@@ -140,10 +155,10 @@ def _compare(
     judge = evaluation.judge
     if all(match.a.text == match.b.text for match in matches):
         ties = [(match, Verdict(match.id, 0.5, judge.identity)) for match in matches]
-        return Compared(ties, by_construction(len(ties), SAME))
+        return Compared(ties, rate(ties, evaluation.seed))
     verdicts = judge_matches(context, judge, matches, rows, space, "scoring")
-    rate = win_rate(verdicts, evaluation.seed)
-    return Compared(list(zip(matches, verdicts, strict=True)), rate)
+    judged = list(zip(matches, verdicts, strict=True))
+    return Compared(judged, rate(judged, evaluation.seed))
 
 
 def _length_control(evaluation: Evaluation, against: Compared) -> LengthControl | None:
