@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
     )
     rows = sorted(
         (
-            instruction_key(row.instruction),
+            f"{instruction_key(row.instruction):016x}",
             repr(float(row.instruction_difficulty)),
             repr(float(gamed.loc[index, VERBOSE])),
             repr(float(gamed.loc[index, CONCISE])),

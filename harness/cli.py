@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from harness.commands import boards, listings, reports, run
+from harness.commands import boards, evaluate, listings, reports, run, scoring
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -25,11 +25,14 @@ board_app = typer.Typer(cls=boards.ShowByDefault, subcommand_metavar="[RUN]... |
 
 app.command()(run.run)
 app.command()(run.plan)
+app.command("eval")(evaluate.evaluate)
 app.command()(listings.methods)
 board_app.callback()(boards.board)
 board_app.command()(boards.show)
 board_app.command()(boards.add)
 app.add_typer(board_app, name="board")
+app.command()(scoring.score)
+app.command()(scoring.compare)
 app.command()(reports.report)
 models_app.command("list")(listings.models_list)
 models_app.command("pull")(listings.models_pull)

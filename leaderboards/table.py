@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from harness.text import printable, with_interval
 from harness.types import LengthControlKind
 from leaderboards.board import BoardKey, BoardRow, Rate, boards, ranked_by, ranks, row_dict
 from leaderboards.neighbours import Neighbour, Neighbourhood, neighbours
@@ -26,18 +27,13 @@ RANKED = {
 ADJUSTED = "Length-adjusted: at equal lengths, without AlpacaEval's difficulties; not LC."
 
 
-def printable(text: str) -> str:
-    """The text without characters that could steer a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def rate_text(rate: Rate) -> str:
     """`61.2 [52.0, 70.1]`, or why there is no number."""
     if rate.constructed and rate.value is not None:
         return f"{rate.value:.0f} by construction"
     if rate.value is None or rate.ci95 is None:
         return f"— ({rate.n} judged)"
-    return f"{rate.value:.1f} [{rate.ci95[0]:.1f}, {rate.ci95[1]:.1f}]"
+    return with_interval(rate.value, rate.ci95)
 
 
 def control_text(row: BoardRow, kind: LengthControlKind) -> str:
@@ -45,7 +41,7 @@ def control_text(row: BoardRow, kind: LengthControlKind) -> str:
     control = row.length_control
     if control is None or control.kind != kind or control.ci95 is None:
         return "—"
-    return f"{control.value:.1f} [{control.ci95[0]:.1f}, {control.ci95[1]:.1f}]"
+    return with_interval(control.value, control.ci95)
 
 
 def key_title(key: BoardKey) -> str:

@@ -99,6 +99,7 @@ ALLOWED = {
     "trainers/": ("harness.types", "harness.rubric", "trainers"),
     "leaderboards/": (
         *("harness.types", "harness.records", "harness.scoring", "harness.errors", "harness.codec"),
+        "harness.text",
         "leaderboards",
     ),
     "reports/": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 from harness.scoring.bootstrap import Array, difference, holm, resamples
 from harness.scoring.length_control import C, Rows, estimate, replicates, rows_of
 from harness.scoring.summary import Summary, summarise
-from harness.scoring.winrate import rate
 from harness.types import Difference, Judgement, LengthControlKind, WinRate
 
 ALPHA = 0.05
@@ -104,11 +104,6 @@ def compare(
     )
 
 
-def head_to_head(verdicts: Sequence[tuple[str, float | None, str | None]], seed: int) -> WinRate:
-    """a's win rate against b from (instruction, p, why there is none)."""
-    return rate(verdicts, seed)
-
-
 def _shared(contenders: Sequence[Contender]) -> set[str]:
     judged = [{j.instruction.strip() for j in c.judgements if j.p is not None} for c in contenders]
     return set.intersection(*judged) if judged else set()
@@ -131,8 +126,12 @@ def _raw(contenders: Sequence[Contender], seed: int) -> list[Replicated]:
 def _controlled(contenders: Sequence[Contender], seed: int, *, is_alpaca: bool) -> list[Replicated]:
     """Of the rows that all can use; none where there is no such row."""
     tables = [rows_of(c.judgements, is_alpaca=is_alpaca) for c in contenders]
-    keys = sorted(set.intersection(*(set(table.keys) for table in tables)))
-    return [_replicated(table.select(keys), seed) for table in tables] if keys else []
+    keys = reduce(np.intersect1d, [table.keys for table in tables])
+    return (
+        [_replicated(table.only(np.isin(table.keys, keys)), seed) for table in tables]
+        if len(keys)
+        else []
+    )
 
 
 def _replicated(rows: Rows, seed: int) -> Replicated:

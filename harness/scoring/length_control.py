@@ -27,7 +27,7 @@ C = float(np.logspace(-4, 4, 10)[6])
 """21.54, of the grid that AlpacaEval searches. Over C ≥ 2.78 LC moves by at most 0.16 points, and
 the folds by which AlpacaEval chose cannot be reproduced."""
 FIXED = "C fixed, no cross-validation"
-CHUNK = 125
+CHUNK = 25
 """Replicates fitted at a time: their arrays stay in the processor's cache."""
 NO_SPREAD = (
     "all length differences are equal, so the fit sees no effect of length and none is taken out"
@@ -38,21 +38,19 @@ NO_SPREAD = (
 class Rows:
     """Judged instructions, sorted so that the order in which they came changes nothing.
 
-    `p` [n] in 0..1, `delta` [n] baseline's less the model's characters; `difficulty` [n], None
-    for length control without it.
+    `keys` [n] as `alpaca.instruction_key` gives them, `p` [n] in 0..1, `delta` [n] the baseline's
+    less the model's characters; `difficulty` [n], None for length control without it.
     """
 
-    keys: tuple[str, ...]
+    keys: NDArray[np.uint64]
     p: Array
     delta: Array
     difficulty: Array | None
 
-    def select(self, keys: Sequence[str]) -> Rows:
-        """The rows of these keys, in their order."""
-        place = {key: i for i, key in enumerate(self.keys)}
-        at = [place[key] for key in keys]
-        difficulty = None if self.difficulty is None else self.difficulty[at]
-        return Rows(tuple(keys), self.p[at], self.delta[at], difficulty)
+    def only(self, keep: NDArray[np.bool_]) -> Rows:
+        """The rows where `keep` [n] is true."""
+        difficulty = None if self.difficulty is None else self.difficulty[keep]
+        return Rows(self.keys[keep], self.p[keep], self.delta[keep], difficulty)
 
 
 @dataclass(frozen=True)
@@ -106,21 +104,26 @@ def length_control(
 def rows_of(judgements: Sequence[Judgement], *, is_alpaca: bool) -> Rows:
     """The judgements that a fit can use: a value, both lengths, and with `is_alpaca` one of
     AlpacaEval's instructions."""
-    table = alpaca.difficulty()
-    found = sorted(
-        (key, j.p, j.baseline_chars - j.model_chars)
+    usable = [
+        (j.instruction, j.p, j.baseline_chars - j.model_chars)
         for j in judgements
         if j.p is not None and j.model_chars is not None and j.baseline_chars is not None
-        for key in (alpaca.instruction_key(j.instruction),)
-        if not is_alpaca or key in table
+    ]
+    instructions, p, delta = zip(*usable, strict=True) if usable else ((), (), ())
+    keys = [alpaca.instruction_key(instruction) for instruction in instructions]
+    found = np.array(keys, dtype=np.uint64)
+    order = np.argsort(found)
+    difficulty = None
+    if is_alpaca:
+        table = alpaca.difficulty()
+        difficulty = np.array([table.get(key, np.nan) for key in keys], dtype=np.float64)[order]
+    rows = Rows(
+        keys=found[order],
+        p=np.array(p, dtype=np.float64)[order],
+        delta=np.array(delta, dtype=np.float64)[order],
+        difficulty=difficulty,
     )
-    keys = tuple(key for key, _, _ in found)
-    return Rows(
-        keys=keys,
-        p=np.array([p for _, p, _ in found], dtype=np.float64),
-        delta=np.array([delta for _, _, delta in found], dtype=np.float64),
-        difficulty=np.array([table[key] for key in keys]) if is_alpaca else None,
-    )
+    return rows if difficulty is None else rows.only(~np.isnan(difficulty))
 
 
 def replicates(rows: Rows, counts: Array, c: float, start: Array) -> Array:
@@ -137,20 +140,30 @@ def replicates(rows: Rows, counts: Array, c: float, start: Array) -> Array:
 def estimate(rows: Rows, weights: Array, c: float, start: Array | None = None) -> Estimate:
     """Fits with `weights` [b, n]: ones for the rows as they are, counts for a resample of them."""
     t = _standardised(rows.delta, weights)
-    one = np.ones(1)
     if start is None:  # where most models end up; the optimum is the same from anywhere
         share = min(0.99, max(0.01, float(rows.p.mean())))
-        usual = (-1.8, 0.8) if rows.difficulty is not None else (-1.8,)
-        start = np.array([*usual, np.log(share / (1 - share))])
+        usual = (-1.8,) if rows.difficulty is None else (-1.8, 0.8)
+        start = np.array([*usual, np.log(share / (1 - share)) + 1.8 * t.mean()])
+    gamed = alpaca.gamed()
+    b, n = weights.shape
+    m = 0 if rows.difficulty is None else len(gamed.t)
+    features = np.ones((b, len(start), n + m))
+    features[:, 0, :n] = t
+    if rows.difficulty is not None:
+        features[:, 0, n:] = gamed.t
+        features[:, 1] = np.concatenate([rows.difficulty, gamed.g])
+        features[:, 2, n:] = 0.0
+    labelled = (features[:, :, :n] @ (weights * rows.p)[..., None])[..., 0]
     if rows.difficulty is None:
-        coefficients = fit((t, one), rows.p, weights, c, start=start)
+        coefficients = fit(features, weights, labelled, c, start)
         predictions = sigmoid(coefficients[:, -1:])
-        values = 100 * predictions[:, 0]
-    else:
-        anchor, g = alpaca.gamed(), rows.difficulty
-        coefficients = fit((t, g, one), rows.p, weights, c, anchor, start)
-        predictions = sigmoid(coefficients[:, 1, None] * g + coefficients[:, 2, None])
-        values = 100 * (weights * predictions).sum(axis=1) / weights.sum(axis=1)
+        return Estimate(100 * predictions[:, 0], coefficients, predictions)
+    labelled += alpaca.GAMED_WEIGHT * np.array(alpaca.GAMED_LABEL_SUMS)
+    all_weights = np.full((b, n + m), alpaca.GAMED_WEIGHT)
+    all_weights[:, :n] = weights
+    coefficients = fit(features, all_weights, labelled, c, start)
+    predictions = sigmoid(coefficients[:, 1, None] * rows.difficulty + coefficients[:, 2, None])
+    values = 100 * (weights * predictions).sum(axis=1) / weights.sum(axis=1)
     return Estimate(values, coefficients, predictions)
 
 

@@ -1,0 +1,69 @@
+"""`harness score` and `harness compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import Json, print_json, print_tables
+
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")]
+
+
+def score(
+    annotations: Annotated[
+        Path, typer.Option(help="AlpacaEval's annotations.json, or parquet or JSONL like it.")
+    ],
+    c: Annotated[
+        float | None, typer.Option(min=1e-4, help="Data's strength against the penalty (21.54).")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Raw and length-controlled win rate of a file of judgements, with intervals; offline.
+
+    Example: harness score --annotations results/my-model/annotations.json
+    """
+    from harness import show_scores
+    from harness.data.annotations import read_annotations
+    from harness.scoring.length_control import C
+    from harness.scoring.summary import summarise
+
+    read = read_annotations(annotations)
+    summary = summarise(read.judgements, seed, baseline=read.baseline, c=c or C)
+    if as_json:
+        print_json(show_scores.summary_dict(read, summary, seed))
+    else:
+        print_tables(show_scores.summary_tables(read, summary))
+
+
+def compare(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Runs, iterations, evaluations or files of judgements.")
+    ],
+    seed: Seed = 0,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a pair.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell models apart: paired differences of raw and length-controlled win rates.
+
+    Example: harness compare runs/dno-quickstart runs/sft-quickstart
+    """
+    from harness import show_scores
+    from harness.compare import compare_files
+    from harness.errors import HarnessError
+
+    if sum((markdown, as_csv, as_json)) > 1:
+        raise HarnessError("--markdown, --csv and --json each print the whole answer; choose one.")
+    compared = compare_files(paths, seed)
+    if as_json:
+        print_json(show_scores.comparison_dict(compared, seed))
+    elif markdown:
+        typer.echo(show_scores.comparison_markdown(compared))
+    elif as_csv:
+        typer.echo(show_scores.comparison_csv(compared), nl=False)
+    else:
+        print_tables(show_scores.comparison_tables(compared))
