@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from harness import loop
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.experiment import Experiment, check_contexts, prepare, resolve_config
-from harness.folders import RUN, Folder
+from harness.folders import RUN, Folder, disk_errors
 from harness.plan import PlannedStage, planned
 from harness.progress import Reporter
 from harness.records import IterationRecord, RunRecord
@@ -201,19 +199,3 @@ def _scored_line(record: IterationRecord) -> str:
         f"the start {rate_text(result.vs_initial)}, the previous {rate_text(result.vs_previous)}; "
         f"{result.lengths.mean:.0f} characters"
     )
-
-
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """A full disk is a sentence; finished stages stay, and the same command goes on from them."""
-    try:
-        yield
-    except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        # safetensors reports its own error class, with the system's words in it
-        if not full and "No space left on device" not in str(error):
-            raise
-        raise HarnessError(
-            f"The disk is full while working on {folder}: free some space and run the same "
-            "command again; finished stages are kept."
-        ) from error

@@ -16,13 +16,23 @@ from harness.types import Completion, PairJudge, Prompt, SampleSpec, Source
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """Evaluation prompts under a name that says version and size; `gold_name` is what their gold
-    answers are called, and `is_alpaca` whether these are AlpacaEval 2.0's prompts and baseline."""
+    """Evaluation prompts under a name that says version and size.
 
-    name: str
+    `gold_name` is what their gold answers are called, `is_alpaca` says whether these are AlpacaEval
+    2.0's prompts and baseline; `missing` prompts are left out since a file has no output for them.
+    """
+
+    version: str
     prompts: tuple[Prompt, ...]
     gold_name: str = "the reference answers"
     is_alpaca: bool = False
+    missing: int = 0
+
+    @property
+    def name(self) -> str:
+        size = len(self.prompts)
+        of = f" of {size + self.missing}" if self.missing else ""
+        return f"{self.version} ({size}{of} prompts)"
 
     @property
     def has_gold(self) -> bool:
@@ -122,9 +132,7 @@ def load_benchmark(settings: BenchmarkConfig, fetch: bool) -> Benchmark:
         )
     if is_alpaca:
         chosen = tuple(alpaca_eval.subset(prompts, wanted))
-        name = f"{alpaca_eval.VERSION} ({wanted} prompts)"
-        return Benchmark(name, chosen, alpaca_eval.BASELINE, is_alpaca)
+        return Benchmark(alpaca_eval.VERSION, chosen, alpaca_eval.BASELINE, is_alpaca)
     chosen = tuple(prompts[:wanted])
     file = f"{Path(settings.name).name}@{digest(chosen)[:8]}"
-    name = MINI_VERSION if settings.name == "mini" else file
-    return Benchmark(f"{name} ({wanted} prompts)", chosen)
+    return Benchmark(MINI_VERSION if settings.name == "mini" else file, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,3 +156,19 @@ def read_asked(kind: Kind[C], path: Path) -> Asked[C]:
 def _read(kind: Kind[C], path: Path) -> codec.Json:
     cure = "restore it, or start in another folder with --out: finished stages are found again"
     return codec.read_json(path / kind.file, f"The {kind.noun}'s settings", cure)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """A full disk is a sentence; finished stages stay, and the same command goes on from them."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        # safetensors reports its own error class, with the system's words in it
+        if not full and "No space left on device" not in str(error):
+            raise
+        raise HarnessError(
+            f"The disk is full while working on {folder}: free some space and run the same "
+            "command again; finished stages are kept."
+        ) from error

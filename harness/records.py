@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config import RunConfig
+from harness.config import EvalConfig, RunConfig
 from harness.types import Controls, Overlap, Result
 
 
@@ -115,6 +115,23 @@ class IterationRecord:
     costs: tuple[StageCost, ...]
     revisions: tuple[str, ...] = ()
     controls: Controls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRecord:
+    """An evaluation's folder: one model, or one file of outputs, scored without a run.
+
+    `missing` prompts of the benchmark have no output in the file and are in no number.
+    """
+
+    name: str
+    path: Path
+    config: EvalConfig
+    result: Result
+    controls: Controls | None
+    missing: int
+    costs: tuple[StageCost, ...]
+    provenance: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def options(
     allow_contamination: bool,
 ) -> dict[str, Any]:
     """What was typed, in RunConfig's shape; what was not is left to the other layers."""
-    nested: dict[str, Any] = {
+    nested = {
         "iterations": iters,
         "seed": seed,
         "model": model,
@@ -61,13 +61,18 @@ def options(
         "judge": {"train": judge, "eval": eval_judge},
         "benchmark": {"name": benchmark, "alpaca_dir": alpaca_dir},
     }
-    typed: dict[str, Any] = {}
+    return typed(nested)
+
+
+def typed(nested: dict[str, Any]) -> dict[str, Any]:
+    """What is not None, in groups too."""
+    given: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, dict):
             value = {k: v for k, v in value.items() if v is not None} or None
         if value is not None:
-            typed[key] = value
-    return typed
+            given[key] = value
+    return given
 
 
 def sets(given: list[str] | None) -> tuple[str, ...]:

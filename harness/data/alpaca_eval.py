@@ -128,7 +128,7 @@ def _difference(rows: Sequence[Located], prompts: Sequence[Prompt]) -> str:
     for (where, _), prompt, right in zip(rows, prompts, known, strict=True):
         if not right:
             return (
-                f"{where.rpartition(', ')[2]} has another instruction, {prompt.instruction!r:.60}"
+                f"{where.rpartition(', ')[2]} has another instruction, {prompt.instruction[:50]!r}"
             )
     if len({prompt.id for prompt in prompts}) != SIZE or len(prompts) != SIZE:
         return f"it has {len(prompts)} rows with {len({p.id for p in prompts})} instructions"

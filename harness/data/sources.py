@@ -94,7 +94,7 @@ def _prompt(row: Any, where: str, source: str) -> Prompt:
         said = json.dumps([[m.role, m.content] for m in messages], ensure_ascii=False)
         identity = hashlib.sha256(said.encode()).hexdigest()[:16]
     return Prompt(
-        id=_clean(str(identity)),
+        id=clean(str(identity)),
         messages=messages,
         gold=_text(row, "gold", where),
         rejected=_text(row, "rejected", where),
@@ -123,7 +123,7 @@ def _messages(row: dict[str, Any], where: str) -> tuple[Message, ...]:
             raise HarnessError(
                 f"{where}: each message needs a 'role' ({', '.join(ROLES)}) and a text 'content'."
             )
-        messages.append(Message(turn["role"], _clean(turn["content"])))
+        messages.append(Message(turn["role"], clean(turn["content"])))
     if messages[-1].role != "user" or not messages[-1].content.strip():
         raise HarnessError(f"{where}: the last message must be a user's, and not empty.")
     return tuple(messages)
@@ -135,9 +135,9 @@ def _text(row: dict[str, Any], field: str, where: str) -> str | None:
         return None
     if not isinstance(value, str) or not value.strip():
         raise HarnessError(f"{where}: '{field}' must be a text that is not empty.")
-    return _clean(value)
+    return clean(value)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Lone surrogates, which no UTF-8 file can hold, become replacement characters."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -12,7 +12,7 @@ from harness.experiment import Experiment
 from harness.policy import Policy
 from harness.records import Drift
 from harness.stages.common import Context, by_prompt, has_own_pair
-from harness.store import Artifact, Stage, Workspace
+from harness.store import Artifact, Rows, Stage, Workspace
 from harness.types import Completion, Plan, Prompt, SampleSpec, Usage
 
 SAMPLES, DRIFT_SAMPLES, DRIFT = "samples.jsonl", "drift.jsonl", "drift.json"
@@ -104,6 +104,11 @@ def read_completions(artifact: Artifact, name: str) -> list[Completion]:
     return codec.read_rows(Completion, artifact.path / name)
 
 
+def completion_rows(space: Workspace, name: str) -> Rows:
+    """Rows of completions, by prompt and sample."""
+    return space.rows(name, key=lambda row: f"{row['prompt_id']}/{row['sample']:04}")
+
+
 def spec_params(spec: SampleSpec) -> dict[str, codec.Json]:
     return {
         "samples": spec.samples,
@@ -124,7 +129,7 @@ def sample(
     label: str,
 ) -> list[Completion]:
     """Sample what an earlier attempt left undone; all completions, sorted by key."""
-    rows = space.rows(name, key=lambda row: f"{row['prompt_id']}/{row['sample']:04}")
+    rows = completion_rows(space, name)
     kept = by_prompt(codec.load(Completion, row) for row in rows.all())
     missing = [p for p in prompts if len(kept.get(p.id, [])) < spec.samples]
     if missing:
