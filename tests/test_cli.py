@@ -616,7 +616,8 @@ def test_models_are_listed_with_their_place(harness: Harness, models_home: Path)
 def test_every_command_has_a_help_with_an_example(harness: Harness) -> None:
     told = harness("--help")
     assert told.code == 0
-    for command in (["run"], ["plan"], ["methods"], ["board"], ["report"], ["models", "list"]):
+    listed = ["run", "plan", "eval", "score", "compare", "methods", "board", "report"]
+    for command in (*([name] for name in listed), ["models", "list"]):
         helped = harness(*command, "--help")
         assert helped.code == 0
         assert "Example: harness" in helped.out, command

@@ -203,6 +203,21 @@ def test_the_second_of_two_processes_is_told_to_wait(
             assert state(run.parent) == before
 
 
+def test_controls_stand_beside_every_score(reference: Path) -> None:
+    """Where a policy is its own opponent its rate is no measurement, but its controls' are."""
+    for t in (0, 1, 2):
+        controls = json.loads((reference / f"iter-{t}" / "controls.json").read_text("utf-8"))
+        scores = json.loads((reference / f"iter-{t}" / "scores.json").read_text("utf-8"))
+        assert controls["own"] == scores["win_rate"]  # all twelve prompts are in the sample
+        assert bool(controls["own"]["by_construction"]) is (t == 0)
+        assert controls["opponent"] == "iteration 0 (tiny)"
+        for control in controls["controls"]:
+            rate = control["win_rate"]
+            assert (rate["n"], rate["by_construction"]) == (12, None)
+            gap = rate["value"] - controls["own"]["value"]
+            assert control["vs_own"]["value"] == pytest.approx(gap)
+
+
 def test_replay_brings_back_own_new_examples_of_the_last_two(three: Path) -> None:
     """DNO: 30% of t-1's and 15% of t-2's own new examples, and never what they had replayed."""
 
