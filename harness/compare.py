@@ -1,49 +1,65 @@
-"""`harness compare`: runs, evaluations and files of judgements, side by side.
+"""`harness compare`: runs, evaluations, files of judgements and files of outputs, side by side.
 
-What is compared must have been judged by one judge against one baseline; anything else is refused.
+Win rates are compared where all were judged by one judge against one baseline; anything else is
+refused. With a judge of its own, a comparison is head to head as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
-from harness.data.annotations import Annotations, read_annotations
+from harness import registry
+from harness.data.annotations import Annotations, holds_judgements, read_annotations
+from harness.data.outputs import read_texts
 from harness.errors import HarnessError
-from harness.scoring.compare import Comparison, Contender, compare
+from harness.judges.adapters import as_pair_judge
+from harness.progress import Reporter
+from harness.scoring.compare import Comparison, Contender, compare, with_head_to_head
+from harness.scoring.winrate import Said
+from harness.stages.judging import verdicts
+from harness.types import Completion, Match, Message, PairJudge, Prompt
 
 ANNOTATIONS = "annotations.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A comparison with whose word it is."""
+    """A comparison with whose word it is: `judge` and `baseline` are those of the win rates (None
+    where there are none), `head_judge` saw the outputs side by side."""
 
     comparison: Comparison
-    judge: str
-    baseline: str
+    judge: str | None
+    baseline: str | None
+    head_judge: str | None = None
 
 
-def compare_files(paths: Sequence[Path], seed: int) -> Compared:
+def compare_paths(
+    paths: Sequence[Path], seed: int, judge: str | None, reporter: Reporter
+) -> Compared:
     """Compare what the paths hold: a run's folder (its last scored iteration), an iteration's or an
-    evaluation's folder, or a file of judgements. Raises HarnessError on what cannot be compared."""
+    evaluation's folder, a file of judgements, or a file of outputs (head to head only).
+
+    Raises HarnessError on what cannot be compared.
+    """
     if len(paths) < 2:
         raise HarnessError("A comparison needs at least two runs or files; name another one.")
-    found = [read_annotations(annotations_file(path)) for path in paths]
-    judge = _same(found, [a.judge for a in found], "judge")
-    baseline = _same(found, [a.baseline for a in found], "baseline")
-    _check_baseline(found)
-    contenders = [
-        Contender(name, a.judgements) for name, a in zip(_names(paths, found), found, strict=True)
-    ]
-    try:
-        comparison = compare(contenders, seed, baseline=baseline)
-    except ValueError as error:
+    files = [annotations_file(path) for path in paths]
+    bare = [file for file in files if not holds_judgements(file)]
+    if bare and not judge:
         raise HarnessError(
-            f"{', '.join(map(str, paths))}: {error}; compare judgements of one benchmark."
-        ) from None
-    return Compared(comparison, judge or "not named", baseline or "not named")
+            f"{bare[0]} holds outputs without judgements; name a --judge to compare them head to "
+            "head, or score them with harness eval and compare the evaluations."
+        )
+    found = [] if bare else [read_annotations(file) for file in files]
+    names = _names(paths, [a.model for a in found] if found else [None] * len(paths))
+    compared = _of_judgements(found, names, seed) if found else Compared(Comparison(), None, None)
+    if not judge:
+        return compared
+    texts = [a.outputs for a in found] if found else [read_texts(file) for file in files]
+    return _head_to_head(compared, dict(zip(names, texts, strict=True)), judge, seed, reporter)
 
 
 def annotations_file(path: Path) -> Path:
@@ -53,7 +69,7 @@ def annotations_file(path: Path) -> Path:
     if (path / ANNOTATIONS).exists():
         return path / ANNOTATIONS
     iterations = sorted(
-        (file for file in path.glob(f"iter-*/{ANNOTATIONS}")),
+        path.glob(f"iter-*/{ANNOTATIONS}"),
         key=lambda file: int(file.parent.name.removeprefix("iter-")),
     )
     if not iterations:
@@ -62,6 +78,66 @@ def annotations_file(path: Path) -> Path:
             "evaluation, or a file of judgements."
         )
     return iterations[-1]
+
+
+def _of_judgements(found: Sequence[Annotations], names: Sequence[str], seed: int) -> Compared:
+    judge = _same(found, [a.judge for a in found], "judge")
+    baseline = _same(found, [a.baseline for a in found], "baseline")
+    _check_baseline(found)
+    contenders = [Contender(name, a.judgements) for name, a in zip(names, found, strict=True)]
+    comparison = compare(contenders, seed, baseline=baseline)
+    if not comparison.shared:
+        raise HarnessError(
+            f"{', '.join(str(a.path) for a in found)} share no instruction that is judged in all "
+            "of them; compare judgements of one benchmark."
+        )
+    return Compared(comparison, judge or "not named", baseline or "not named")
+
+
+def _head_to_head(
+    compared: Compared,
+    outputs: Mapping[str, Mapping[str, str]],
+    name: str,
+    seed: int,
+    reporter: Reporter,
+) -> Compared:
+    """Let a judge see every two contenders' outputs to the instructions that all share."""
+    judge = as_pair_judge(registry.make_judge(name))
+    if judge.reference_based:
+        raise HarnessError(
+            f"The judge '{name}' scores by a gold answer, and files of outputs have none; name "
+            "another --judge."
+        )
+    shared = sorted(set.intersection(*(set(texts) for texts in outputs.values())))
+    if not shared:
+        raise HarnessError(
+            f"{' and '.join(outputs)} share no instruction with the texts of both answers; a "
+            "--judge needs outputs to one benchmark."
+        )
+    pairs = list(combinations(outputs, 2))
+    said = {}
+    with reporter.track("judging head to head", len(pairs) * len(shared)) as advance:
+        for a, b in pairs:
+            said[a, b] = _judged(judge, shared, outputs[a], outputs[b])
+            advance(len(shared))
+    comparison = with_head_to_head(compared.comparison, said, seed)
+    comparison = replace(comparison, shared=comparison.shared or len(shared))
+    return replace(compared, comparison=comparison, head_judge=judge.identity)
+
+
+def _judged(
+    judge: PairJudge, shared: Sequence[str], a: Mapping[str, str], b: Mapping[str, str]
+) -> list[Said]:
+    matches = [
+        Match(
+            id=instruction,
+            prompt=Prompt(instruction, (Message("user", instruction),)),
+            a=Completion(instruction, 0, a[instruction]),
+            b=Completion(instruction, 1, b[instruction]),
+        )
+        for instruction in shared
+    ]
+    return [(v.match_id, v.p, v.error) for v in verdicts(judge, matches)]
 
 
 def _same(found: Sequence[Annotations], names: Sequence[str | None], what: str) -> str | None:
@@ -83,9 +159,7 @@ def _check_baseline(found: Sequence[Annotations]) -> None:
         for j in file.judgements:
             if j.baseline_chars is None:
                 continue
-            known, path = lengths.setdefault(
-                j.instruction.strip(), (j.baseline_chars, file.path)
-            )
+            known, path = lengths.setdefault(j.instruction.strip(), (j.baseline_chars, file.path))
             if known != j.baseline_chars:
                 raise HarnessError(
                     f"{path} and {file.path} were judged against different baselines: to "
@@ -94,11 +168,11 @@ def _check_baseline(found: Sequence[Annotations]) -> None:
                 )
 
 
-def _names(paths: Sequence[Path], found: Sequence[Annotations]) -> list[str]:
-    """Names that tell apart: the folder or file, else with the model or the whole path."""
+def _names(paths: Sequence[Path], models: Sequence[str | None]) -> list[str]:
+    """Names that tell apart: the folder, the model or the file; else the whole path."""
     short = [
-        path.name if path.is_dir() else a.model or path.stem
-        for path, a in zip(paths, found, strict=True)
+        path.name if path.is_dir() else model or path.stem
+        for path, model in zip(paths, models, strict=True)
     ]
     if len(set(short)) == len(short):
         return short

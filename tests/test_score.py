@@ -246,13 +246,14 @@ def test_compare_tells_apart_what_differs(command: Command, three: list[Path]) -
     assert pairs["model-1", "model-3"]["better"] == "model-3"
     for pair in pairs.values():
         for name in ("win_rate", "length_control"):
-            gap = pair[name]
+            gap = pair[name]["difference"]
             assert gap["ci95"][0] < gap["value"] < gap["ci95"][1]
-            assert pair[f"{name}_holm"] >= gap["p_value"]
+            assert pair[name]["p_holm"] >= gap["p_value"]
     swapped = command("compare", *three[::-1], "--json").ok().json
     back = {(c["a"], c["b"]): c for c in swapped["comparisons"]}
     ours, theirs = pairs["model-1", "model-3"], back["model-3", "model-1"]
-    assert ours["win_rate"]["value"] == pytest.approx(-theirs["win_rate"]["value"])
+    gaps = [pair["win_rate"]["difference"]["value"] for pair in (ours, theirs)]
+    assert gaps[0] == pytest.approx(-gaps[1])
     assert ours["better"] == theirs["better"]
 
 
@@ -260,7 +261,7 @@ def test_a_difference_is_what_score_says_of_each(command: Command, three: list[P
     a, b = (score(command, path) for path in three[:2])
     told = command("compare", *three[:2], "--json").ok().json["comparisons"][0]
     for name, key in (("win_rate", "win_rate"), ("length_control", "length_adjusted_winrate")):
-        assert told[name]["value"] == pytest.approx(a[key] - b[key], abs=1e-6)
+        assert told[name]["difference"]["value"] == pytest.approx(a[key] - b[key], abs=1e-6)
 
 
 def test_only_shared_instructions_count(command: Command, tmp_path: Path) -> None:
@@ -307,3 +308,49 @@ def test_what_cannot_be_compared_is_refused(command: Command, tmp_path: Path) ->
     assert "named twice" in command("compare", good, good).sentence()
     assert "neither annotations.json" in command("compare", good, tmp_path).sentence()
     assert "choose one" in command("compare", good, good, "--csv", "--json").sentence()
+
+
+def outputs(path: Path, rows: Sequence[Row], name: str) -> Path:
+    kept = [{"instruction": r["instruction"], "output": r["output_2"]} for r in rows]
+    return write(path, [{**row, "generator": name} for row in kept])
+
+
+def test_a_judge_compares_head_to_head(command: Command, tmp_path: Path) -> None:
+    """Judgements and bare outputs give the same answer of the judge; it prefers what is longer."""
+    short, long = annotations(30, 1), annotations(30, 2)
+    for row in long:
+        row["output_2"] += "m" * 400
+    judged = [write(tmp_path / "a.json", short), write(tmp_path / "b.json", long)]
+    bare = [outputs(tmp_path / "x.json", short, "x"), outputs(tmp_path / "y.json", long, "y")]
+    told = command("compare", *judged, "--judge", "longer", "--json").ok().json
+    (duel,) = told["comparisons"]
+    assert told["head_judge"].startswith("longer")
+    assert duel["win_rate"] is not None
+    assert duel["head_to_head"]["win_rate"]["ci95"][1] < 50
+    alone = command("compare", *bare, "--judge", "longer", "--json").ok().json
+    (only,) = alone["comparisons"]
+    assert (alone["judge"], only["win_rate"], only["better"]) == (None, None, "y")
+    assert only["head_to_head"] == duel["head_to_head"]
+    for form in ("--markdown", "--csv"):
+        assert command("compare", *bare, "--judge", "longer", form).ok().out
+    assert "y is better" in command("compare", *bare, "--judge", "longer").ok().out
+    assert "holds outputs without judgements" in command("compare", *bare).sentence()
+    refused = command("compare", *bare, "--judge", "reference")
+    assert "scores by a gold answer" in refused.sentence()
+    other = outputs(tmp_path / "z.json", annotations(3, instruction="else")[:1], "z")
+    assert (
+        "share no instruction" in command("compare", bare[0], other, "--judge", "longer").sentence()
+    )
+
+
+def test_runs_are_compared_by_their_last_iteration(command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "dno"
+    command.run(run, "--eval-judge", "shorter").ok()
+    told = command("compare", run / "iter-0", run, "--json").ok().json
+    result = json.loads((run / "iter-2" / "scores.json").read_text("utf-8"))
+    for name in ("win_rate", "length_control"):
+        ours, theirs = told["standings"][1][name], result[name]
+        assert ours["value"] == pytest.approx(theirs["value"])
+        assert ours["ci95"] == pytest.approx(theirs["ci95"])
+    assert told["judge"] == result["judge"]
+    assert told["baseline"] == result["opponent"]

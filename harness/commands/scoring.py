@@ -41,8 +41,11 @@ def score(
 
 def compare(
     paths: Annotated[
-        list[Path], typer.Argument(help="Runs, iterations, evaluations or files of judgements.")
+        list[Path], typer.Argument(help="Runs, iterations, evaluations, judgements or outputs.")
     ],
+    judge: Annotated[
+        str | None, typer.Option(help="Let this judge compare the outputs head to head, too.")
+    ] = None,
     seed: Seed = 0,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a pair.")] = False,
@@ -52,18 +55,19 @@ def compare(
 
     Example: harness compare runs/dno-quickstart runs/sft-quickstart
     """
-    from harness import show_scores
-    from harness.compare import compare_files
+    from harness import show_compare
+    from harness.compare import compare_paths
     from harness.errors import HarnessError
+    from harness.progress import Reporter
 
     if sum((markdown, as_csv, as_json)) > 1:
         raise HarnessError("--markdown, --csv and --json each print the whole answer; choose one.")
-    compared = compare_files(paths, seed)
+    compared = compare_paths(paths, seed, judge, Reporter(quiet=not judge))
     if as_json:
-        print_json(show_scores.comparison_dict(compared, seed))
+        print_json(show_compare.as_dict(compared, seed))
     elif markdown:
-        typer.echo(show_scores.comparison_markdown(compared))
+        typer.echo(show_compare.as_markdown(compared))
     elif as_csv:
-        typer.echo(show_scores.comparison_csv(compared), nl=False)
+        typer.echo(show_compare.as_csv(compared), nl=False)
     else:
-        print_tables(show_scores.comparison_tables(compared))
+        print_tables(show_compare.tables(compared))

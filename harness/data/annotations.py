@@ -73,6 +73,12 @@ def read_annotations(path: Path) -> Annotations:
     )
 
 
+def holds_judgements(path: Path) -> bool:
+    """False where the first row has an output and no preference: a file of outputs."""
+    _, row = next(_rows(path), ("", None))
+    return not (isinstance(row, dict) and "output" in row and "preference" not in row)
+
+
 def _rows(path: Path) -> Iterator[Located]:
     if path.suffix == ".parquet":
         yield from parquet_rows(path)

@@ -29,25 +29,40 @@ def read_outputs(path: Path, prompts: Sequence[Prompt]) -> GivenOutputs:
     ids = _ids(prompts)
     texts: dict[str, str] = {}
     generators: list[str] = []
+    for where, instruction, output, generator in _rows(path):
+        identity = ids.get(instruction)
+        if identity is None:
+            raise HarnessError(
+                f"{where}: the benchmark has no instruction {instruction[:50]!r}; name the "
+                "--benchmark that these outputs answer, or remove the row."
+            )
+        texts[identity] = output
+        generators.append(generator)
+    return GivenOutputs(texts, _one(path, generators))
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """Outputs by instruction, of any benchmark."""
+    return {instruction: output for _, instruction, output, _ in _rows(path)}
+
+
+def _rows(path: Path) -> list[tuple[str, str, str, str]]:
+    """(where, instruction, output, generator) of each row, each instruction once."""
+    rows: dict[str, tuple[str, str, str, str]] = {}
     for where, row in json_rows(path):
         wanted = ("instruction", "output")
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in wanted):
             raise HarnessError(f"{where}: it needs the texts 'instruction' and 'output'.")
-        identity = ids.get(clean(row["instruction"]).strip())
-        if identity is None:
+        instruction = clean(row["instruction"]).strip()
+        if instruction in rows:
             raise HarnessError(
-                f"{where}: the benchmark has no instruction {row['instruction'][:50]!r}; name the "
-                "--benchmark that these outputs answer, or remove the row."
+                f"{where}: an output to {instruction[:50]!r} was there before; keep one."
             )
-        if identity in texts:
-            raise HarnessError(
-                f"{where}: an output to {row['instruction'][:50]!r} was there before; keep one."
-            )
-        texts[identity] = clean(row["output"])
-        generators.append(str(row.get("generator") or path.stem))
-    if not texts:
+        generator = str(row.get("generator") or path.stem)
+        rows[instruction] = (where, instruction, clean(row["output"]), generator)
+    if not rows:
         raise HarnessError(f"{path}: no outputs in it; give at least one row.")
-    return GivenOutputs(texts, _one(path, generators))
+    return list(rows.values())
 
 
 def _ids(prompts: Sequence[Prompt]) -> dict[str, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import combinations
 
 import numpy as np
 
-from harness.scoring.bootstrap import Array, difference, holm, resamples
+from harness.scoring.bootstrap import Array, difference, holm, paired_difference, resamples
 from harness.scoring.length_control import C, Rows, estimate, replicates, rows_of
 from harness.scoring.summary import Summary, summarise
+from harness.scoring.winrate import Said, rate
 from harness.types import Difference, Judgement, LengthControlKind, WinRate
 
 ALPHA = 0.05
@@ -26,40 +27,58 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
+class Tested:
+    """A difference, and its p-value after Holm's correction over all duels of the comparison
+    (None below two instructions)."""
+
+    difference: Difference
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadToHead:
+    """a's win rate against b by a judge that saw both; `p_value` is for 50%."""
+
+    win_rate: WinRate
+    p_value: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Duel:
-    """a less b in percentage points. `*_holm` are the p-values after Holm's correction over all
-    duels of the comparison; `length_control` is None where there is none. `head_to_head` is a's
-    win rate against b by a judge that saw both, where one was asked."""
+    """a less b in percentage points, each None where it was not measured."""
 
     a: str
     b: str
-    win_rate: Difference
-    win_rate_holm: float | None
-    length_control: Difference | None
-    length_control_holm: float | None
-    head_to_head: WinRate | None = None
+    win_rate: Tested | None = None
+    length_control: Tested | None = None
+    head_to_head: HeadToHead | None = None
 
     @property
     def better(self) -> str | None:
         """Who is better at 5% after correction: by length control where there is one, else by the
-        raw win rate. None: not told apart."""
-        gap, p = self.win_rate, self.win_rate_holm
-        if self.length_control is not None:
-            gap, p = self.length_control, self.length_control_holm
+        raw win rate, else head to head. None: not told apart."""
+        tested = self.length_control or self.win_rate
+        if tested is not None:
+            lead, p = tested.difference.value, tested.p_holm
+        elif self.head_to_head is not None and self.head_to_head.win_rate.value is not None:
+            lead, p = self.head_to_head.win_rate.value - 50, self.head_to_head.p_holm
+        else:
+            return None
         if p is None or p >= ALPHA:
             return None
-        return self.a if gap.value > 0 else self.b
+        return self.a if lead > 0 else self.b
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """All contenders on the `shared` instructions, and every two of them."""
 
-    shared: int
-    kind: LengthControlKind | None
-    standings: tuple[tuple[str, Summary], ...]
-    duels: tuple[Duel, ...]
-    caveats: tuple[str, ...]
+    shared: int = 0
+    kind: LengthControlKind | None = None
+    standings: tuple[tuple[str, Summary], ...] = ()
+    duels: tuple[Duel, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 def compare(
@@ -67,11 +86,11 @@ def compare(
 ) -> Comparison:
     """Paired bootstrap (1,000 resamples of instructions, the same for all; LC refitted in each).
 
-    Raises ValueError where the contenders share no judged instruction.
+    Without a shared judged instruction the comparison is empty.
     """
     common = _shared(contenders)
     if not common:
-        raise ValueError("the files share no instruction that is judged in all of them")
+        return Comparison()
     kept = [
         Contender(c.name, tuple(j for j in c.judgements if j.instruction.strip() in common))
         for c in contenders
@@ -81,19 +100,15 @@ def compare(
     raw = _raw(kept, seed)
     controlled = _controlled(kept, seed, is_alpaca=is_alpaca)
     pairs = list(combinations(range(len(kept)), 2))
-    gaps = [_gap(raw[i], raw[j]) for i, j in pairs]
-    lc_gaps = [_gap(controlled[i], controlled[j]) for i, j in pairs] if controlled else []
-    holms, lc_holms = _holm(gaps), _holm(lc_gaps)
+    gaps = _tested([_gap(raw[i], raw[j]) for i, j in pairs])
+    lc_gaps = (
+        _tested([_gap(controlled[i], controlled[j]) for i, j in pairs])
+        if controlled
+        else [None] * len(pairs)
+    )
     duels = tuple(
-        Duel(
-            a=kept[i].name,
-            b=kept[j].name,
-            win_rate=gaps[at],
-            win_rate_holm=holms[at],
-            length_control=lc_gaps[at] if lc_gaps else None,
-            length_control_holm=lc_holms[at] if lc_gaps else None,
-        )
-        for at, (i, j) in enumerate(pairs)
+        Duel(kept[i].name, kept[j].name, gap, lc_gap)
+        for (i, j), gap, lc_gap in zip(pairs, gaps, lc_gaps, strict=True)
     )
     return Comparison(
         shared=len(common),
@@ -102,6 +117,26 @@ def compare(
         duels=duels,
         caveats=tuple(_caveats(contenders, len(common))),
     )
+
+
+def with_head_to_head(
+    comparison: Comparison, said: Mapping[tuple[str, str], Sequence[Said]], seed: int
+) -> Comparison:
+    """The comparison with what a judge said of the duels (a, b); a duel that is not in it is
+    added."""
+    rates = {names: rate(rows, seed) for names, rows in said.items()}
+    p_values = [_p_against_half(rows, seed) for rows in said.values()]
+    duels = {(duel.a, duel.b): duel for duel in comparison.duels}
+    for (names, win_rate), p, p_holm in zip(rates.items(), p_values, _holm(p_values), strict=True):
+        known = duels.get(names, Duel(*names))
+        duels[names] = replace(known, head_to_head=HeadToHead(win_rate, p, p_holm))
+    return replace(comparison, duels=tuple(duels.values()))
+
+
+def _p_against_half(rows: Sequence[Said], seed: int) -> float | None:
+    p = np.array([p for _, p, _ in sorted(rows) if p is not None], dtype=np.float64)
+    # a less b is p − (1 − p): its p-value against 0 is that of the win rate against 50%
+    return paired_difference(p, 1 - p, seed).p_value if len(p) else None
 
 
 def _shared(contenders: Sequence[Contender]) -> set[str]:
@@ -150,11 +185,14 @@ def _gap(a: Replicated, b: Replicated) -> Difference:
     return difference(value, a[1] - b[1])
 
 
-def _holm(gaps: Sequence[Difference]) -> list[float | None]:
-    p_values = [gap.p_value for gap in gaps if gap.p_value is not None]
-    if len(p_values) < len(gaps):
-        return [None] * len(gaps)
-    return list(holm(p_values))
+def _tested(gaps: Sequence[Difference]) -> list[Tested | None]:
+    corrected = _holm([gap.p_value for gap in gaps])
+    return [Tested(gap, p) for gap, p in zip(gaps, corrected, strict=True)]
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    known = [p for p in p_values if p is not None]
+    return list(holm(known)) if len(known) == len(p_values) else [None] * len(p_values)
 
 
 def _caveats(contenders: Sequence[Contender], shared: int) -> list[str]:

@@ -11,18 +11,21 @@ from harness.judges.adapters import hard_win
 from harness.scoring.bootstrap import interval, resamples
 from harness.types import Completion, Lengths, Verdict, WinRate
 
+Said = tuple[str, float | None, str | None]
+"""What a judge said of one row: its key, p in 0..1 or None, and why there is none."""
+
 
 def win_rate(verdicts: Sequence[Verdict], seed: int) -> WinRate:
     """The win rate of a judge's verdicts; see `rate`."""
     return rate([(v.match_id, v.p, v.error) for v in verdicts], seed)
 
 
-def rate(said: Sequence[tuple[str, float | None, str | None]], seed: int) -> WinRate:
+def rate(said: Sequence[Said], seed: int) -> WinRate:
     """100 · mean p over the judged rows, its standard error and a 95% interval.
 
-    A row is (key, p in 0..1 or None, why there is none). The interval is the percentile bootstrap
-    over rows (1,000 replicates, seeded). Failed judgements are counted by reason and are in no
-    other number. Rows are sorted by key, so that the order in which they came changes nothing.
+    The interval is the percentile bootstrap over rows (1,000 replicates, seeded). Failed
+    judgements are counted by reason and are in no other number. Rows are sorted by key, so that
+    the order in which they came changes nothing.
     """
     judged = [p for _, p, _ in sorted(said, key=lambda row: row[0]) if p is not None]
     failures = Counter(error or "no reason given" for _, p, error in said if p is None)

@@ -18,7 +18,8 @@ from harness.judges.adapters import (
 from harness.judges.self_score import SelfJudge
 from harness.policy import Policy
 from harness.registry import judge_revision
-from harness.scoring.winrate import by_construction, win_rate
+from harness.scoring import winrate
+from harness.scoring.winrate import by_construction
 from harness.stages.common import Context, by_prompt, has_own_pair, pool
 from harness.stages.sampling import SAMPLES, read_completions
 from harness.store import Artifact, Rows, Stage, Workspace
@@ -220,7 +221,9 @@ def rate(judged: Sequence[tuple[Match, Verdict]], seed: int) -> WinRate:
     """The win rate of the first answers; by construction where both are the same throughout."""
     if all(match.a.text == match.b.text for match, _ in judged):
         return by_construction(len(judged), "both sides gave the same outputs")
-    return win_rate([verdict for _, verdict in judged], seed)
+    # by instruction, as a file of judgements is sorted: the bootstrap then draws the same rows
+    said = [(match.prompt.instruction, verdict.p, verdict.error) for match, verdict in judged]
+    return winrate.rate(said, seed)
 
 
 def judged_rows(space: Workspace, name: str) -> Rows:
