@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.app import rate_text
 from harness.runs import read_run
+from harness.text import rate_text
 
 COLUMNS = (
     "learning rate",

@@ -19,7 +19,7 @@ from harness.records import IterationRecord, RunRecord
 from harness.runs import CONTAMINATION, note_contamination, read_run, shown_outputs
 from harness.stages.common import Context
 from harness.store import Artifact, Stage
-from harness.types import WinRate
+from harness.text import control_text, rate_text
 
 LEADERBOARD, REPORT = "leaderboard.jsonl", "report"
 SHOWN_PROMPTS = 8
@@ -179,23 +179,15 @@ def _facts(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def rate_text(rate: WinRate) -> str:
-    """A win rate with its interval, or why there is none."""
-    if rate.by_construction:
-        return "50% by construction"
-    if rate.value is None or rate.ci95 is None:
-        return f"not measured ({rate.n_failed} of {rate.n + rate.n_failed} judgements failed)"
-    return f"{rate.value:.1f}% [{rate.ci95[0]:.1f}, {rate.ci95[1]:.1f}]"
-
-
 def _count(iterations: int) -> str:
     return f"{iterations} iteration" + ("s" if iterations > 1 else "")
 
 
 def _scored_line(record: IterationRecord) -> str:
-    result = record.result
+    result, control = record.result, record.result.length_control
+    controlled = f" ({control.kind} {control_text(control)})" if control else ""
     return (
-        f"iteration {record.iteration}: against {result.opponent} {rate_text(result.win_rate)}, "
-        f"the start {rate_text(result.vs_initial)}, the previous {rate_text(result.vs_previous)}; "
-        f"{result.lengths.mean:.0f} characters"
+        f"iteration {record.iteration}: win rate % against {result.opponent} "
+        f"{rate_text(result.win_rate)}{controlled}, the start {rate_text(result.vs_initial)}, "
+        f"the previous {rate_text(result.vs_previous)}; {result.lengths.mean:.0f} characters"
     )

@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.codec import dump
 from harness.compare import Compared
+from harness.scoring.alpaca import DERIVED
 from harness.scoring.compare import Duel, HeadToHead, Tested
-from harness.show_scores import (
-    DERIVED,
-    INTERVALS,
-    control_cell,
-    gap_cell,
-    number,
-    rate_cell,
-    text,
-)
-from harness.text import printable
+from harness.show_scores import INTERVALS, number, text
+from harness.text import control_text, gap_text, p_text, printable, rate_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -132,8 +125,8 @@ def _standings(compared: Compared) -> list[tuple[str, ...]]:
         *(
             (
                 name,
-                rate_cell(summary.win_rate),
-                control_cell(summary.length_control),
+                rate_text(summary.win_rate),
+                control_text(summary.length_control),
                 number(summary.avg_length, 0),
             )
             for name, summary in compared.comparison.standings
@@ -153,7 +146,7 @@ def _duels(compared: Compared) -> list[tuple[str, ...]]:
 
 def _duel(duel: Duel, asked: bool) -> tuple[str, ...]:
     heads = duel.head_to_head
-    told = (rate_cell(heads.win_rate), _p_cell(heads.p_holm)) if heads else ("–", "–")
+    told = (rate_text(heads.win_rate), p_text(heads.p_holm)) if heads else ("–", "–")
     return (
         f"{duel.a} − {duel.b}",
         *_tested(duel.win_rate),
@@ -164,13 +157,7 @@ def _duel(duel: Duel, asked: bool) -> tuple[str, ...]:
 
 
 def _tested(tested: Tested | None) -> tuple[str, str]:
-    return (gap_cell(tested.difference), _p_cell(tested.p_holm)) if tested else ("–", "–")
-
-
-def _p_cell(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return (gap_text(tested.difference), p_text(tested.p_holm)) if tested else ("–", "–")
 
 
 def _gap_numbers(tested: Tested | None) -> Sequence[object]:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.codec import dump
 from harness.records import EvalRecord
-from harness.show_scores import DERIVED, INTERVALS, control_cell, gap_cell, rate_cell, text
+from harness.scoring.alpaca import DERIVED
+from harness.show_scores import INTERVALS, text
+from harness.text import control_text, gap_text, rate_text
 from harness.types import Controls
 
 if TYPE_CHECKING:
@@ -53,8 +55,8 @@ def _rows(record: EvalRecord) -> list[tuple[str, str]]:
     why = "".join(f"; {count} {reason}" for reason, count in rate.failures.items())
     missing = f"; {record.missing} prompts without output left out" if record.missing else ""
     return [
-        ("win rate", rate_cell(rate)),
-        (f"{control.kind if control else 'length-adjusted'} win rate", control_cell(control)),
+        ("win rate", rate_text(rate)),
+        (f"{control.kind if control else 'length-adjusted'} win rate", control_text(control)),
         ("length", f"{lengths.mean:.0f} characters (median {lengths.median:.0f})"),
         ("judged, failed", f"{rate.n}, {rate.n_failed}{why}{missing}"),
         *(_control_rows(record.controls) if record.controls else []),
@@ -68,11 +70,11 @@ def _control_rows(controls: Controls) -> list[tuple[str, str]]:
     """The controls' rates and how far they are from the model's own on the same prompts."""
     own = f"own outputs on {controls.prompts} prompts"
     return [
-        (own, rate_cell(controls.own)),
+        (own, rate_text(controls.own)),
         *(
             (
                 f"  {control.name} answers there",
-                f"{rate_cell(control.win_rate)}, {gap_cell(control.vs_own)} points from own, "
+                f"{rate_text(control.win_rate)}, {gap_text(control.vs_own)} points from own, "
                 f"{control.avg_chars:.0f} characters",
             )
             for control in controls.controls

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.data.annotations import Annotations
-from harness.scoring import alpaca
+from harness.scoring.alpaca import DERIVED
 from harness.scoring.summary import Summary
-from harness.text import printable, with_interval
-from harness.types import Difference, LengthControl, WinRate
+from harness.text import control_text, printable, rate_text
+from harness.types import LengthControl
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 INTERVALS = (
     "In brackets: 95% bootstrap intervals over instructions (1,000 resamples, length control "
     "refitted in each)."
-)
-DERIVED = (
-    f"LC uses numbers derived from AlpacaEval's data ({alpaca.LICENCE}: no commercial use; "
-    "harness/scoring/alpaca_eval_2/NOTICE)."
 )
 
 
@@ -80,8 +76,8 @@ def summary_tables(annotations: Annotations, summary: Summary) -> list[Table]:
     )
     name = control.kind if control else "length-controlled"
     rows = [
-        ("win rate", rate_cell(rate)),
-        (f"{name} win rate", control_cell(control)),
+        ("win rate", rate_text(rate)),
+        (f"{name} win rate", control_text(control)),
         ("discrete win rate", number(summary.discrete_win_rate)),
         ("wins, losses, draws", f"{rate.n_wins}, {rate.n_losses}, {rate.n_draws}"),
         ("standard error of the win rate", number(rate.se)),
@@ -98,29 +94,6 @@ def summary_tables(annotations: Annotations, summary: Summary) -> list[Table]:
 
 
 # --- cells ------------------------------------------------------------------------------------
-
-
-def rate_cell(rate: WinRate) -> str:
-    """`61.2 [52.0, 70.1]`, or why there is no number."""
-    if rate.by_construction:
-        return f"{number(rate.value, 0)} by construction"
-    if rate.value is None or rate.ci95 is None:
-        return f"– ({rate.n} judged)"
-    return with_interval(rate.value, rate.ci95)
-
-
-def control_cell(control: LengthControl | None) -> str:
-    """The same of a length-controlled win rate."""
-    if control is None or control.ci95 is None:
-        return "–"
-    return with_interval(control.value, control.ci95)
-
-
-def gap_cell(gap: Difference | None) -> str:
-    """`+1.5 [-0.3, +3.1]`, in percentage points."""
-    if gap is None or gap.ci95 is None:
-        return "–"
-    return f"{gap.value:+.1f} [{gap.ci95[0]:+.1f}, {gap.ci95[1]:+.1f}]"
 
 
 def number(value: float | None, digits: int = 1) -> str:

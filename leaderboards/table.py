@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from harness.text import printable, with_interval
+from harness.text import printable, rate_text, with_interval
 from harness.types import LengthControlKind
 from leaderboards.board import BoardKey, BoardRow, Rate, boards, ranked_by, ranks, row_dict
 from leaderboards.neighbours import Neighbour, Neighbourhood, neighbours
@@ -25,15 +25,6 @@ RANKED = {
     "win rate": "Ranked by win rate.",
 }
 ADJUSTED = "Length-adjusted: at equal lengths, without AlpacaEval's difficulties; not LC."
-
-
-def rate_text(rate: Rate) -> str:
-    """`61.2 [52.0, 70.1]`, or why there is no number."""
-    if rate.constructed and rate.value is not None:
-        return f"{rate.value:.0f} by construction"
-    if rate.value is None or rate.ci95 is None:
-        return f"— ({rate.n} judged)"
-    return with_interval(rate.value, rate.ci95)
 
 
 def control_text(row: BoardRow, kind: LengthControlKind) -> str:
@@ -164,23 +155,28 @@ def _neighbour_table(among: Neighbourhood) -> Table:
         table.add_column(name, justify="right")
     table.add_column("")
     for row in among.rows:
-        mine = row.origin == "run"
-        cells = (
-            f"▶ {row.name}" if mine else row.name,
-            _number(row.lc_win_rate, row.lc_ci95),
-            _number(row.win_rate, row.ci95) + _error(row),
-            "" if row.avg_chars is None else f"{row.avg_chars:.0f}",
-            f"judge {row.judge}" if mine else row.remark,
-        )
-        table.add_row(*(_text(cell) for cell in cells), style="bold" if mine else None)
+        style = "bold" if row.origin == "run" else None
+        table.add_row(*map(_text, neighbour_cells(row)), style=style)
     return table
+
+
+def neighbour_cells(row: Neighbour) -> tuple[str, str, str, str, str]:
+    """Name, LC, win rate, characters, and why the line is here or whose word a run's is."""
+    mine = row.origin == "run"
+    return (
+        f"▶ {row.name}" if mine else row.name,
+        _number(row.lc_win_rate, row.lc_ci95),
+        _number(row.win_rate, row.ci95) + _error(row),
+        "" if row.avg_chars is None else f"{row.avg_chars:,.0f}",
+        f"judge {row.judge}" if mine else row.remark,
+    )
 
 
 def _number(value: float | None, ci95: tuple[float, float] | None) -> str:
     if value is None:
         return "—"
     # two decimals where others printed them
-    return f"{value:.1f} [{ci95[0]:.1f}, {ci95[1]:.1f}]" if ci95 else f"{value:.2f}"
+    return with_interval(value, ci95) if ci95 else f"{value:.2f}"
 
 
 def _error(row: Neighbour) -> str:

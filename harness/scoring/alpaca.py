@@ -19,6 +19,11 @@ from numpy.typing import NDArray
 
 FOLDER = "alpaca_eval_2"
 LICENCE = "CC BY-NC 4.0"
+DERIVED = (
+    f"LC uses numbers derived from AlpacaEval's data ({LICENCE}: no commercial use; "
+    "harness/scoring/alpaca_eval_2/NOTICE)."
+)
+"""What is said wherever an LC is shown."""
 BASELINES = ("gpt4_1106_preview", "gpt4_turbo", "gpt-4-1106-preview")
 """Names under which the GPT-4-Turbo baseline goes in AlpacaEval's own files."""
 
