@@ -55,7 +55,9 @@ def compare_paths(
         )
     found = [] if bare else [read_annotations(file) for file in files]
     names = _names(paths, [a.model for a in found] if found else [None] * len(paths))
-    compared = _of_judgements(found, names, seed) if found else Compared(Comparison(), None, None)
+    compared = (
+        compare_annotations(found, names, seed) if found else Compared(Comparison(), None, None)
+    )
     if not judge:
         return compared
     texts = [a.outputs for a in found] if found else [read_texts(file) for file in files]
@@ -80,7 +82,9 @@ def annotations_file(path: Path) -> Path:
     return iterations[-1]
 
 
-def _of_judgements(found: Sequence[Annotations], names: Sequence[str], seed: int) -> Compared:
+def compare_annotations(found: Sequence[Annotations], names: Sequence[str], seed: int) -> Compared:
+    """Compare judgements under these names. Raises HarnessError where they are not of one judge,
+    one baseline and one benchmark."""
     judge = _same(found, [a.judge for a in found], "judge")
     baseline = _same(found, [a.baseline for a in found], "baseline")
     _check_baseline(found)
