@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from harness.commands import boards, evaluate, listings, reports, run, scoring
+from harness.commands import boards, evaluate, judging, listings, reports, run, scoring
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -31,6 +31,9 @@ board_app.callback()(boards.board)
 board_app.command()(boards.show)
 board_app.command()(boards.add)
 app.add_typer(board_app, name="board")
+app.command()(judging.judge)
+app.command()(judging.judges)
+app.command()(judging.calibrate)
 app.command()(scoring.score)
 app.command()(scoring.compare)
 app.command()(reports.report)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.data.annotations import Annotations, holds_judgements, read_annotations
-from harness.data.outputs import read_texts
+from harness.data.outputs import read_rows
 from harness.errors import HarnessError
 from harness.judges.adapters import as_pair_judge
 from harness.progress import Reporter
@@ -60,7 +60,11 @@ def compare_paths(
     )
     if not judge:
         return compared
-    texts = [a.outputs for a in found] if found else [read_texts(file) for file in files]
+    texts = (
+        [a.outputs for a in found]
+        if found
+        else [{row.instruction: row.text for row in read_rows(file)} for file in files]
+    )
     return _head_to_head(compared, dict(zip(names, texts, strict=True)), judge, seed, reporter)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from harness import codec
 from harness.data.sources import parquet_rows
 from harness.errors import HarnessError
-from harness.types import Judgement
+from harness.types import Judgement, Verdict
 
 Located = tuple[str, Any]
 """Where a row stands in its file, and the row."""
@@ -71,6 +71,28 @@ def read_annotations(path: Path) -> Annotations:
         model=_one(located, path, "model", "generator_2", "model"),
         baseline=_one(located, path, "baseline", "generator_1", "baseline"),
     )
+
+
+def annotation(
+    dataset: str,
+    instruction: str,
+    baseline: tuple[str, str],
+    model: tuple[str, str],
+    verdict: Verdict,
+) -> dict[str, Any]:
+    """One row as AlpacaEval writes it; `baseline` and `model` are (name, text). A failed judgement
+    has no preference and says why."""
+    row = {
+        "dataset": dataset,
+        "instruction": instruction,
+        "generator_1": baseline[0],
+        "output_1": baseline[1],
+        "generator_2": model[0],
+        "output_2": model[1],
+        "annotator": verdict.judge,
+        "preference": None if verdict.p is None else 1 + verdict.p,
+    }
+    return row if verdict.p is not None else {**row, "error": verdict.error}
 
 
 def holds_judgements(path: Path) -> bool:

@@ -20,6 +20,17 @@ class GivenOutputs:
     generator: str
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One row; `where` names file and row."""
+
+    where: str
+    instruction: str
+    text: str
+    generator: str
+    dataset: str
+
+
 def read_outputs(path: Path, prompts: Sequence[Prompt]) -> GivenOutputs:
     """Outputs matched to a benchmark's prompts by their instructions, never by position.
 
@@ -28,27 +39,21 @@ def read_outputs(path: Path, prompts: Sequence[Prompt]) -> GivenOutputs:
     """
     ids = _ids(prompts)
     texts: dict[str, str] = {}
-    generators: list[str] = []
-    for where, instruction, output, generator in _rows(path):
-        identity = ids.get(instruction)
+    rows = read_rows(path)
+    for row in rows:
+        identity = ids.get(row.instruction)
         if identity is None:
             raise HarnessError(
-                f"{where}: the benchmark has no instruction {instruction[:50]!r}; name the "
+                f"{row.where}: the benchmark has no instruction {row.instruction[:50]!r}; name the "
                 "--benchmark that these outputs answer, or remove the row."
             )
-        texts[identity] = output
-        generators.append(generator)
-    return GivenOutputs(texts, _one(path, generators))
+        texts[identity] = row.text
+    return GivenOutputs(texts, generator_of(path, rows))
 
 
-def read_texts(path: Path) -> dict[str, str]:
-    """Outputs by instruction, of any benchmark."""
-    return {instruction: output for _, instruction, output, _ in _rows(path)}
-
-
-def _rows(path: Path) -> list[tuple[str, str, str, str]]:
-    """(where, instruction, output, generator) of each row, each instruction once."""
-    rows: dict[str, tuple[str, str, str, str]] = {}
+def read_rows(path: Path) -> list[Output]:
+    """All outputs of a file, of any benchmark, each instruction once."""
+    rows: dict[str, Output] = {}
     for where, row in json_rows(path):
         wanted = ("instruction", "output")
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in wanted):
@@ -59,10 +64,22 @@ def _rows(path: Path) -> list[tuple[str, str, str, str]]:
                 f"{where}: an output to {instruction[:50]!r} was there before; keep one."
             )
         generator = str(row.get("generator") or path.stem)
-        rows[instruction] = (where, instruction, clean(row["output"]), generator)
+        dataset = str(row.get("dataset") or "")
+        rows[instruction] = Output(where, instruction, clean(row["output"]), generator, dataset)
     if not rows:
         raise HarnessError(f"{path}: no outputs in it; give at least one row.")
     return list(rows.values())
+
+
+def generator_of(path: Path, rows: Sequence[Output]) -> str:
+    """The one that wrote all rows. Raises HarnessError where there are several."""
+    names = sorted({row.generator for row in rows})
+    if len(names) > 1:
+        raise HarnessError(
+            f"{path}: outputs of {len(names)} generators ({names[0]!r}, {names[1]!r} …) in one "
+            "file; give one file a model."
+        )
+    return names[0]
 
 
 def _ids(prompts: Sequence[Prompt]) -> dict[str, str]:
@@ -75,13 +92,3 @@ def _ids(prompts: Sequence[Prompt]) -> dict[str, str]:
                 "so that outputs cannot be matched to them; evaluate the model itself."
             )
     return ids
-
-
-def _one(path: Path, generators: Sequence[str]) -> str:
-    names = sorted(set(generators))
-    if len(names) > 1:
-        raise HarnessError(
-            f"{path}: outputs of {len(names)} generators ({names[0]!r}, {names[1]!r} …) in one "
-            "file; give one file a model."
-        )
-    return names[0]

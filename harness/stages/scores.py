@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import codec
+from harness.data.annotations import annotation
 from harness.data.sources import digest
 from harness.evaluation import Evaluation
 from harness.scoring.length_control import length_control
@@ -174,17 +175,13 @@ def _length_control(evaluation: Evaluation, against: Compared) -> LengthControl 
 def _annotations(evaluation: Evaluation, against: Compared, generator: str) -> list[codec.Json]:
     """AlpacaEval's format: the opponent is the first output, and a preference is 1 + p."""
     return [
-        {
-            "dataset": match.prompt.source,
-            "instruction": match.prompt.instruction,
-            "generator_1": evaluation.opponent,
-            "output_1": match.b.text,
-            "generator_2": generator,
-            "output_2": match.a.text,
-            "annotator": evaluation.judge.identity,
-            "preference": None if verdict.p is None else 1 + verdict.p,
-            **({} if verdict.p is not None else {"error": verdict.error}),
-        }
+        annotation(
+            match.prompt.source,
+            match.prompt.instruction,
+            (evaluation.opponent, match.b.text),
+            (generator, match.a.text),
+            replace(verdict, judge=evaluation.judge.identity),
+        )
         for match, verdict in against.judged
     ]
 
