@@ -14,8 +14,10 @@ from harness.codec import dump
 from harness.errors import HarnessError
 from harness.experiment import Experiment
 from harness.plan import PlannedStage
+from harness.text import printable
 
 if TYPE_CHECKING:
+    from harness.doctor import Finding
     from harness.models.store import ModelInfo
 
 ITERATIONS = 3
@@ -165,4 +167,14 @@ def model_table(infos: Sequence[ModelInfo]) -> Table:
         there = "yes" if info.present else "no (pulled when needed)"
         size = f"{info.size / 1e6:.0f}" if info.present else ""
         table.add_row(info.name, there, size, info.licence, Text(str(info.where)))
+    return table
+
+
+def doctor_table(findings: Sequence[Finding]) -> Table:
+    marks = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+    table = Table(title="What a run needs", show_lines=False, title_justify="left")
+    for name in ("", "what", "says"):
+        table.add_column(name)
+    for finding in findings:
+        table.add_row(marks[finding.health], Text(finding.what), Text(printable(finding.says)))
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness import calibrations
 from harness.codec import dump
 from harness.records import EvalRecord
 from harness.scoring.alpaca import DERIVED
@@ -35,7 +36,11 @@ def table(record: EvalRecord) -> Table:
     from rich.table import Table
 
     result, control = record.result, record.result.length_control
-    notes = [INTERVALS, *([DERIVED] if control and control.kind == "LC" else [])]
+    notes = [
+        INTERVALS,
+        calibrations.sentence(result.judge),
+        *([DERIVED] if control and control.kind == "LC" else []),
+    ]
     notes += [f"Note: {caveat}." for caveat in (control.caveats if control else ())]
     made = Table(
         title=text(f"{record.config.model} on {result.benchmark}"),

@@ -1,4 +1,4 @@
-"""Commands that list what there is: `harness methods`, `harness models`."""
+"""Commands that say what there is: `harness methods`, `harness models`, `harness doctor`."""
 
 from __future__ import annotations
 
@@ -50,3 +50,30 @@ def models_pull(
     from harness.progress import Reporter
 
     typer.echo(pull(name, Reporter(quiet).say))
+
+
+def doctor(
+    model: Annotated[
+        str | None, typer.Option(help="Look at this model's chat template, too.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Ask this server, too: MODEL or MODEL@BASE_URL.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check versions, folders, data, judges and their licences; exit 1 where there is a problem.
+
+    Example: harness doctor --model smollm2-135m --endpoint my-model@http://127.0.0.1:8000/v1
+    """
+    from dataclasses import asdict
+
+    from harness import show
+    from harness.doctor import examine
+
+    findings = examine(model, endpoint)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        print_tables([show.doctor_table(findings)])
+    if any(finding.health == "problem" for finding in findings):
+        raise typer.Exit(1)
