@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import loop
+from harness.compare import ANNOTATIONS, compare_annotations
 from harness.config import RunConfig
+from harness.data.annotations import read_annotations
 from harness.errors import HarnessError
 from harness.experiment import Experiment, check_contexts, prepare, resolve_config
 from harness.folders import RUN, Folder, disk_errors
@@ -17,6 +19,7 @@ from harness.plan import PlannedStage, planned
 from harness.progress import Reporter
 from harness.records import IterationRecord, RunRecord
 from harness.runs import CONTAMINATION, note_contamination, read_run, shown_outputs
+from harness.scoring.compare import Comparison
 from harness.stages.common import Context
 from harness.store import Artifact, Stage
 from harness.text import control_text, rate_text
@@ -157,7 +160,20 @@ def write_run_report(paths: Sequence[Path], out: Path) -> Path:
         for record in records
         for shown in shown_outputs(record, SHOWN_PROMPTS)
     ]
-    return write_report(records, out, samples)
+    several = len(records) > 1 and all(record.iterations for record in records)
+    return write_report(records, out, samples, _comparison(records) if several else None)
+
+
+def _comparison(records: Sequence[RunRecord]) -> Comparison:
+    """Paired differences of the runs' last iterations, or a caveat that says why there are none."""
+    from reports.words import labels
+
+    last = [r.path / f"iter-{r.iterations[-1].iteration}" / ANNOTATIONS for r in records]
+    try:
+        found = [read_annotations(file) for file in last]
+        return compare_annotations(found, labels(records), records[0].config.seed).comparison
+    except HarnessError as error:
+        return Comparison(caveats=(str(error),))
 
 
 def plan(request: Request, reporter: Reporter) -> tuple[Experiment, list[PlannedStage]]:

@@ -133,8 +133,8 @@ def _title(key: BoardKey, by: Metric) -> str:
     if comparable(key.benchmark, key.judge):
         return f"{where}; judge {key.judge}"
     return (
-        f"{where} — another judge: runs by {key.judge}, official rows by {OFFICIAL_JUDGE}; "
-        "placed by the number only, not comparable"
+        f"{where} — an estimate by another judge, not official: runs by {key.judge}, official "
+        f"rows by {OFFICIAL_JUDGE}; placed by the number only, not comparable"
     )
 
 

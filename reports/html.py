@@ -13,11 +13,13 @@ import yaml
 
 from harness.codec import write_atomic
 from harness.records import RunRecord
-from reports import ledger, tables
+from harness.scoring.alpaca import DERIVED
+from harness.scoring.compare import Comparison
+from reports import controls, ledger, standing, tables
 from reports.figures import FigureFile, write_figures
 from reports.style import inline_svg
 from reports.tables import Table
-from reports.words import Verdict, caveats, common_key, labels, notes, verdict
+from reports.words import Verdict, caveats, common_key, control_kinds, labels, notes, verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -69,6 +71,7 @@ class _Section:
     label: str
     verdict: Verdict
     scores: Table
+    controls: Table
     data: Table
     training: Table
     drift: Table
@@ -87,12 +90,16 @@ class _Figure:
 
 
 def write_report(
-    runs: Sequence[RunRecord], out: Path, samples: Sequence[OutputSample] = ()
+    runs: Sequence[RunRecord],
+    out: Path,
+    samples: Sequence[OutputSample] = (),
+    comparison: Comparison | None = None,
 ) -> Path:
     """Write OUT/index.html and OUT/figures/*.png and *.svg; return the page's path.
 
-    Several runs make a comparison. Runs of different benchmarks, decodings, judges or opponents
-    are refused: their numbers have no common axis.
+    Several runs stand side by side, with the `comparison` of their last iterations. Runs of
+    different benchmarks, decodings, judges or opponents are refused: their numbers have no common
+    axis.
     """
     key = common_key(runs)
     figures = write_figures(runs, out / "figures")
@@ -106,11 +113,13 @@ def write_report(
             _section(run, name, samples, alone=len(runs) == 1)
             for run, name in zip(runs, names, strict=True)
         ],
-        caveats=caveats(runs),
+        caveats=(*caveats(runs), *controls.warnings(runs)),
         notes=notes(runs),
         figures=[_inline(file) for file in figures],
         has_pairs=any(file.name == "pairs" for file in figures),
-        published=ledger.published_table(key.benchmark, key.judge, methods),
+        differences=standing.differences(runs, comparison) if comparison else None,
+        official=standing.among_official(runs),
+        published=standing.published_table(key.benchmark, key.judge, methods),
     )
     path = out / "index.html"
     _write(path, page)
@@ -125,6 +134,7 @@ def _section(
         label=label,
         verdict=verdict(run, None if alone else label),
         scores=tables.scores(run),
+        controls=controls.controls(run),
         data=tables.data_dynamics(run),
         training=tables.training(run),
         drift=tables.drift(run),
@@ -140,6 +150,7 @@ def _section(
             ("seed", str(run.config.seed)),
             ("training judge", run.config.judge.train),
             ("evaluation judge", run.config.eval_judge),
+            *((("data licence", DERIVED),) if "LC" in control_kinds([run]) else ()),
             *((name, value) for name, value in run.provenance.items()),
         ),
         config=yaml.safe_dump(

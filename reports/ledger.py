@@ -1,11 +1,10 @@
-"""What a run lost and what it cost, and what papers printed: tables beside the scores."""
+"""What a run lost and what it cost: tables beside the scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from harness.records import IterationRecord, RunRecord, StageCost
-from leaderboards.papers import NO_INTERVALS, heading, published
 from reports.tables import Table
 from reports.words import number
 
@@ -84,25 +83,3 @@ def _add(totals: dict[str, StageCost], stage: str, cost: StageCost) -> None:
         old.completion_tokens + cost.completion_tokens,
         old.usd + cost.usd,
     )
-
-
-# --- published --------------------------------------------------------------------------------
-
-
-def published_table(benchmark: str, judge: str, methods: Sequence[str]) -> Table:
-    """DNO's own table, and other papers' rows for the methods that were run."""
-    shown = [row for row in published() if row.paper == "DNO" or row.method in methods]
-    columns = ("method", "iteration", "base model", "LC %", "win rate %", "characters", "source")
-    rows = tuple(
-        (
-            row.method,
-            "–" if row.iteration is None else str(row.iteration),
-            row.base,
-            number(row.lc_win_rate, 2),
-            number(row.win_rate, 2),
-            number(row.avg_chars, 0),
-            row.source,
-        )
-        for row in shown
-    )
-    return Table(heading(benchmark, judge), columns, rows, NO_INTERVALS, text_columns=3)

@@ -80,6 +80,11 @@ def iteration_axis(ax: Axes, iterations: Sequence[int]) -> None:
     ax.set_xlabel("iteration")
 
 
+def dodge(index: int, count: int) -> float:
+    """Lines stand side by side within an iteration, so that their intervals do not hide."""
+    return (index - (count - 1) / 2) * min(0.12, 0.5 / count)
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """Words at height `y` of the data, with the sign and colour of what they name."""

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.records import Composition, IterationRecord, RunRecord, Spread
-from harness.types import WinRate
-from reports.words import number
+from harness.text import control_text, rate_text
+from harness.types import LengthControlKind
+from leaderboards.table import ADJUSTED
+from reports.words import control_kinds, number
 
 Row = tuple[str, ...]
 
@@ -16,7 +18,8 @@ Row = tuple[str, ...]
 class Table:
     """A caption, column heads, rows of cells (the first names its row) and a note below.
 
-    Without rows `note` says why there are none.
+    Without rows `note` says why there are none. The first `text_columns` hold words, and so does
+    the last where `ends_in_words`.
     """
 
     caption: str
@@ -24,6 +27,7 @@ class Table:
     rows: tuple[Row, ...]
     note: str = ""
     text_columns: int = 1
+    ends_in_words: bool = False
 
 
 def _percent(share: float | None) -> str:
@@ -38,49 +42,67 @@ def _spread(value: Spread | None) -> str:
 
 
 def scores(run: RunRecord) -> Table:
-    """Every iteration's win rates, each with its error and interval."""
+    """Every iteration's win rate, raw and at equal lengths beside the length; then the win rates
+    against the run's own earlier policies."""
+    kinds = control_kinds([run])
     columns = (
         "iteration",
         "win rate % [95%]",
         "SE",
-        "vs initial % [95%]",
-        "SE",
-        "vs previous % [95%]",
-        "SE",
-        "prompts",
-        "failed",
+        *(f"{kind} % [95%]" for kind in kinds),
         "characters",
         "% at limit",
+        "vs initial % [95%]",
+        "vs previous % [95%]",
+        "prompts",
+        "failed",
     )
-    rows = tuple(_score_row(record) for record in run.iterations)
+    rows = tuple(_score_row(record, kinds) for record in run.iterations)
     result = run.iterations[0].result
     note = (
         f"Win rate: against {result.opponent}. Judge: {result.judge}. In brackets 95% bootstrap "
-        "intervals over prompts; SE: standard error. Prompts and failed judgements are those of "
+        "intervals over prompts. SE (standard error), prompts and failed judgements are those of "
         "the win rate against the opponent."
     )
-    return Table("Scores by iteration", columns, rows, note)
-
-
-def _score_row(record: IterationRecord) -> Row:
-    result = record.result
-    rates = (result.win_rate, result.vs_initial, result.vs_previous)
-    return (
-        str(record.iteration),
-        *(cell for rate in rates for cell in _rate_cells(rate)),
-        str(result.win_rate.n),
-        str(result.win_rate.n_failed),
-        f"{result.lengths.mean:,.0f}",
-        _percent(result.lengths.limit_share),
+    return Table(
+        "Scores by iteration", columns, rows, " ".join([note, *_control_notes(run, kinds)])
     )
 
 
-def _rate_cells(rate: WinRate) -> Row:
-    if rate.by_construction is not None:
-        return (f"{number(rate.value, 0)} by construction", "–")
-    if rate.value is None or rate.ci95 is None:
-        return ("–", "–")  # a number without its interval is not shown
-    return (f"{rate.value:.1f} [{rate.ci95[0]:.1f}, {rate.ci95[1]:.1f}]", number(rate.se))
+_CONTROLLED = {
+    "LC": "LC: that win rate at equal lengths, as AlpacaEval 2.0 controls it; where it lies below "
+    "the raw one, a part of that is length.",
+    "length-adjusted": ADJUSTED,
+}
+
+
+def _control_notes(run: RunRecord, kinds: Sequence[LengthControlKind]) -> list[str]:
+    caveats: dict[str, list[str]] = {}
+    for record in run.iterations:
+        control = record.result.length_control
+        for caveat in control.caveats if control else ():
+            caveats.setdefault(caveat, []).append(str(record.iteration))
+    return [
+        *(_CONTROLLED[kind] for kind in kinds),
+        *(f"Iteration {', '.join(which)}: {caveat}." for caveat, which in caveats.items()),
+    ]
+
+
+def _score_row(record: IterationRecord, kinds: Sequence[LengthControlKind]) -> Row:
+    result, control = record.result, record.result.length_control
+    rate = result.win_rate
+    return (
+        str(record.iteration),
+        rate_text(rate),
+        number(rate.se if rate.ci95 is not None and rate.by_construction is None else None),
+        *(control_text(control if control and control.kind == kind else None) for kind in kinds),
+        f"{result.lengths.mean:,.0f}",
+        _percent(result.lengths.limit_share),
+        rate_text(result.vs_initial),
+        rate_text(result.vs_previous),
+        str(rate.n),
+        str(rate.n_failed),
+    )
 
 
 # --- data -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.errors import HarnessError
 from harness.records import RunRecord
-from harness.types import Result, WinRate
+from harness.types import Difference, LengthControl, LengthControlKind, Result, WinRate
 from leaderboards.board import BoardKey
 
 Kind = Literal["better", "worse", "unclear", "none"]
@@ -78,6 +78,13 @@ def same_anchor(runs: Sequence[RunRecord]) -> bool:
     )
 
 
+def control_kinds(runs: Sequence[RunRecord]) -> list[LengthControlKind]:
+    """The kinds of length control that the runs' iterations have; LC and length-adjusted are not
+    comparable and never share a column."""
+    controls = [record.result.length_control for run in runs for record in run.iterations]
+    return sorted({control.kind for control in controls if control})
+
+
 # --- numbers ----------------------------------------------------------------------------------
 
 
@@ -86,9 +93,9 @@ def number(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
-def interval(rate: WinRate) -> str:
+def interval(found: WinRate | LengthControl | Difference) -> str:
     """`52.0 to 70.1`."""
-    return "–" if rate.ci95 is None else f"{rate.ci95[0]:.1f} to {rate.ci95[1]:.1f}"
+    return "–" if found.ci95 is None else f"{found.ci95[0]:.1f} to {found.ci95[1]:.1f}"
 
 
 def rate_words(rate: WinRate) -> str:
@@ -161,23 +168,37 @@ def verdict(run: RunRecord, label: str | None = None) -> Verdict:
 
 def _against_opponent(run: RunRecord) -> str:
     first, last = run.iterations[0], run.iterations[-1]
-    if same_anchor([run]):
-        return f"The opponent of the win rate is that same start: {first.result.opponent}."
     words = (
         f"Against the fixed opponent {first.result.opponent}, iteration {first.iteration}: "
-        f"{rate_words(first.result.win_rate)}"
+        f"{_opponent_words(first.result)}"
     )
-    if last.iteration == first.iteration:
-        return f"{words}."
-    return f"{words}; iteration {last.iteration}: {rate_words(last.result.win_rate)}."
+    if same_anchor([run]):
+        words = f"The opponent of the win rate is that same start: {first.result.opponent}"
+        if last.result.length_control:
+            words += f"; iteration {last.iteration}: {_opponent_words(last.result)}"
+    elif last.iteration != first.iteration:
+        words += f"; iteration {last.iteration}: {_opponent_words(last.result)}"
+    return f"{words}."
+
+
+def _opponent_words(result: Result) -> str:
+    control = result.length_control
+    if control is None or control.ci95 is None:
+        return rate_words(result.win_rate)
+    return (
+        f"{rate_words(result.win_rate)}, {control.kind} {control.value:.1f}% "
+        f"(95% interval {interval(control)})"
+    )
 
 
 def _length_words(run: RunRecord) -> str:
     first, last = run.iterations[0].result.lengths, run.iterations[-1].result.lengths
     times = f" (×{last.mean / first.mean:.2f})" if first.mean else ""
+    controlled = " and ".join(control_kinds([run]))
+    which = f"win rates other than {controlled}" if controlled else "these win rates"
     return (
         f"Mean output length went from {first.mean:,.0f} to {last.mean:,.0f} characters{times}; "
-        "these win rates are not controlled for length."
+        f"{which} are not controlled for length."
     )
 
 
@@ -220,8 +241,8 @@ def notes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
         found.update(dict.fromkeys(_constructions(run, label if len(runs) > 1 else "")))
     if len(runs) > 1:
         found[
-            "Each interval belongs to one run over the same prompts. Runs whose intervals overlap "
-            "are not told apart here, and each run is one seed."
+            "Each interval belongs to one run: whether two differ is in the table of paired "
+            "differences. Each run is one seed."
         ] = None
     return tuple(found)
 

@@ -104,7 +104,7 @@ ALLOWED = {
     ),
     "reports/": (
         *("harness.types", "harness.records", "harness.errors", "harness.config", "harness.codec"),
-        *("leaderboards", "reports"),
+        *("harness.scoring", "harness.text", "leaderboards", "reports"),
     ),
     # whoever judges or scores knows the types, and no run, stage or engine
     "harness/judges/": ("harness.types", "harness.rubric", "harness.judges"),

@@ -18,10 +18,11 @@ from harness.errors import HarnessError
 from harness.records import RunRecord
 from harness.types import WinRate
 from leaderboards.papers import OFFICIAL_JUDGE, OTHER_BENCHMARK, published
-from reports.figures import reference_rows, write_figures
+from reports.figures import write_figures
 from reports.html import OutputSample, write_report
-from reports.ledger import published_table
 from reports.pairs import kinds_of
+from reports.rates import reference_rows
+from reports.standing import published_table
 from reports.style import inline_svg, short, spread
 from reports.words import caveats, common_key, kind_of, labels, notes, verdict
 
@@ -183,7 +184,7 @@ def test_runs_are_compared_by_name(tmp_path: Path) -> None:
     assert "two's win rate against its start is 41.0%" in page.text
     assert "worse" not in page.text.split("two's")[0]
     assert "a draw (p = 0.50)" in page.text
-    assert "Runs whose intervals overlap are not told apart" in page.text
+    assert "Each interval belongs to one run" in page.text
 
 
 @pytest.mark.parametrize("field", ["benchmark", "decoding", "judge", "opponent"])
@@ -264,7 +265,8 @@ def test_an_opponent_that_is_the_start_is_told_once(tmp_path: Path) -> None:
     ]
     run = replace(run, iterations=tuple(records))
     assert "is that same start: fixed baseline" in verdict(run).more[0]
-    assert "A line chart against" in write_figures([run], tmp_path)[0].alt
+    alt = write_figures([run], tmp_path)[0].alt
+    assert "1 line chart by iteration: win rate in percent against the run's own start" in alt
 
 
 def test_one_sentence_a_construction() -> None:

@@ -1,0 +1,185 @@
+"""The figure of win rates by iteration: raw and at equal lengths, and against the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from harness.records import IterationRecord, RunRecord
+from harness.types import LengthControl, Result, WinRate
+from leaderboards.papers import PublishedRow, published_rows
+from reports.style import (
+    COLOURS,
+    GLYPHS,
+    GREY,
+    INK,
+    MARKERS,
+    Label,
+    dodge,
+    figure,
+    iteration_axis,
+    short,
+    side_labels,
+    subtitle,
+)
+from reports.words import control_kinds, labels, same_anchor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One iteration's number in percent; `hollow` where nobody measured it."""
+
+    iteration: int
+    value: float
+    ci95: tuple[float, float]
+    hollow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One measure of one run by iteration; `look` picks its colour and marker."""
+
+    label: str
+    look: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Lines on one axis, and published figures (words: percent) that are comparable with them."""
+
+    title: str
+    lines: tuple[Line, ...]
+    published: Mapping[str, float] = field(default_factory=dict)
+
+
+def win_rate(runs: Sequence[RunRecord]) -> tuple[Figure, str]:
+    """Against the fixed opponent, at equal lengths where that was measured, and against each run's
+    own start; 95% intervals."""
+    shown = panels(runs)
+    fig, axes = figure(4.8 if len(shown) == 1 else 3.5 * len(shown), rows=len(shown))
+    for ax, panel in zip(axes, shown, strict=True):
+        _draw(ax, panel)
+    iteration_axis(axes[-1], [record.iteration for run in runs for record in run.iterations])
+    result = runs[0].iterations[0].result
+    kinds = "".join(f" and its {kind} form" for kind in control_kinds(runs))
+    against = "" if same_anchor(runs) else f"against {result.opponent} and "
+    alt = (
+        f"{len(shown)} line chart{'s' if len(shown) > 1 else ''} by iteration: win rate in percent"
+        f"{kinds} {against}against the run's own start, with 95% intervals, judged by "
+        f"{result.judge}. The table by iteration holds the same numbers."
+    )
+    return fig, alt
+
+
+def panels(runs: Sequence[RunRecord]) -> tuple[Panel, ...]:
+    """One run shows raw and length-controlled win rate on one axis, so that what length alone is
+    worth is seen; several runs would hide each other there, and each measure has its own."""
+    once = same_anchor(runs)  # then the start's panel would be the opponent's again
+    start = "Against the run's own start" + (", the opponent" if once else "")
+    result = runs[0].iterations[0].result
+    against = start if once else f"Against {short(result.opponent, 34)}"
+    raw = _lines(runs, lambda result: result.win_rate)
+    controlled = _lines(runs, lambda result: result.length_control)
+    printed = reference_rows(
+        published_rows(result.benchmark, result.judge), [run.method for run in runs]
+    )
+    kind = " and ".join(control_kinds(runs))
+    if len(runs) == 1 and controlled:
+        both = (replace(raw[0], label="win rate"), replace(controlled[0], label=kind, look=1))
+        found = [Panel(against, both, _published(printed, lambda row: row.win_rate))]
+    else:
+        found = [Panel(against, raw, _published(printed, lambda row: row.win_rate))]
+        if controlled:
+            lc = _published(printed, lambda row: row.lc_win_rate) if kind == "LC" else {}
+            found.append(Panel(f"{against}: {kind}", controlled, lc))
+    if not once:
+        found.append(Panel(start, _lines(runs, lambda result: result.vs_initial)))
+    return tuple(found)
+
+
+def _lines(
+    runs: Sequence[RunRecord], measure: Callable[[Result], WinRate | LengthControl | None]
+) -> tuple[Line, ...]:
+    """A line for each run that has the measure; no interval, no point."""
+    return tuple(
+        Line(label, look, points)
+        for look, (run, label) in enumerate(zip(runs, labels(runs), strict=True))
+        if (points := tuple(filter(None, (_point(r, measure(r.result)) for r in run.iterations))))
+    )
+
+
+def _point(record: IterationRecord, found: WinRate | LengthControl | None) -> Point | None:
+    if found is None or found.value is None or found.ci95 is None:
+        return None
+    hollow = isinstance(found, WinRate) and found.by_construction is not None
+    return Point(record.iteration, found.value, found.ci95, hollow)
+
+
+def _published(
+    rows: Sequence[PublishedRow], number: Callable[[PublishedRow], float | None]
+) -> dict[str, float]:
+    return {
+        row.method if row.iteration is None else f"{row.method} iter. {row.iteration}": value
+        for row in rows
+        if (value := number(row)) is not None
+    }
+
+
+def reference_rows(
+    rows: Sequence[PublishedRow], methods: Sequence[str]
+) -> tuple[PublishedRow, ...]:
+    """The lines worth drawing: DNO's start, and the last iteration of each method run here."""
+    chosen = [row for row in rows if row.paper == "DNO" and row.iteration == 0]
+    for method in dict.fromkeys(methods):
+        same = [row for row in rows if row.method == method and row.iteration is not None]
+        papers = dict.fromkeys((row.paper, row.base) for row in same)
+        for paper in list(papers)[:1]:
+            mine = [row for row in same if (row.paper, row.base) == paper]
+            chosen.append(max(mine, key=lambda row: row.iteration or 0))
+    return tuple(chosen)
+
+
+# --- drawing ----------------------------------------------------------------------------------
+
+
+def _draw(ax: Axes, panel: Panel) -> None:
+    ends = [Label(50, "50%: even", GREY, "┄")]
+    ax.axhline(50, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+    for place, line in enumerate(panel.lines):
+        colour, glyph = COLOURS[line.look % len(COLOURS)], GLYPHS[line.look % len(GLYPHS)]
+        _trace(ax, line, colour, dodge(place, len(panel.lines)))
+        ends.append(Label(line.points[-1].value, line.label, colour, glyph))
+    for words, value in panel.published.items():
+        ends.append(Label(value, words, INK, "┈"))
+        ax.axhline(value, color=INK, linewidth=1.2, linestyle=":", zorder=1)
+    points = [point for line in panel.lines for point in line.points]
+    heights = [45.0, 55.0, *panel.published.values(), *(end for p in points for end in p.ci95)]
+    margin = 0.08 * (max(heights) - min(heights))
+    ax.set_ylim(max(-2.0, min(heights) - margin), min(102.0, max(heights) + margin))
+    ax.set_ylabel("win rate (%), 95% interval")
+    below = []
+    if hollow := sorted({point.iteration for point in points if point.hollow}):
+        below.append(f"hollow (iteration {', '.join(map(str, hollow))}): 50% by construction")
+    if panel.published:
+        below.append("dotted: published figures, printed without interval")
+    subtitle(ax, panel.title, "; ".join(below))
+    side_labels(ax, ends)
+
+
+def _trace(ax: Axes, line: Line, colour: str, shift: float) -> None:
+    marker = MARKERS[line.look % len(MARKERS)]
+    for point in line.points:
+        x = point.iteration + shift
+        if point.hollow:
+            ax.plot(x, point.value, marker, mfc="white", mec=colour, mew=2, zorder=4)
+            continue
+        bars = [[point.value - point.ci95[0]], [point.ci95[1] - point.value]]
+        ax.errorbar(x, point.value, bars, fmt=marker, color=colour, elinewidth=1.4, zorder=3)
+    path = [(point.iteration + shift, point.value) for point in line.points]
+    ax.plot(*zip(*path, strict=True), color=colour, alpha=0.75, zorder=2)
