@@ -29,8 +29,8 @@ def differences(runs: Sequence[RunRecord], comparison: Comparison) -> Table:
     note = (
         f"Percentage points, paired over {plural(comparison.shared, 'shared prompt')}, against "
         f"{key.opponent}, judge {key.judge}; 95% bootstrap intervals. p: two-sided, Holm-corrected "
-        "over all pairs; the verdict goes by length control where there is one, at 5%. Another "
-        "seed is another run, which no interval here covers."
+        "over all pairs; better: p below 0.05 and an interval without zero, by length control "
+        "where there is one. Another seed is another run, which no interval here covers."
     )
     rows = tuple(_duel(duel) for duel in comparison.duels)
     said = " ".join([note, *(f"{caveat}." for caveat in comparison.caveats)])

@@ -12,7 +12,8 @@ from test_reports import HOSTILE, Page
 
 from harness.records import RunRecord
 from harness.scoring.alpaca import DERIVED
-from harness.scoring.compare import Comparison, Contender, compare
+from harness.scoring.compare import Comparison, Contender, Duel, compare
+from harness.scoring.compare import Tested as Measured  # pytest would collect a Test…
 from harness.types import (
     Control,
     ControlName,
@@ -251,6 +252,12 @@ def test_differences_between_runs_with_their_verdict() -> None:
     assert table.rows[1][1:3] == ("+50.0 [+50.0, +50.0]", "< 0.001")
     assert "20 shared prompts, against fixed baseline, judge reference-1" in table.note
     assert "Holm" in table.note
+
+
+def test_nobody_is_better_where_the_interval_holds_zero() -> None:
+    for low, better in ((-1.8, None), (1.8, "one")):
+        tested = Measured(Difference(44.6, (low, 45.5), 0.01), 0.03)
+        assert Duel("one", "two", length_control=tested).better == better
 
 
 def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:

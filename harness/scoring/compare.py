@@ -57,17 +57,18 @@ class Duel:
     @property
     def better(self) -> str | None:
         """Who is better at 5% after correction: by length control where there is one, else by the
-        raw win rate, else head to head. None: not told apart."""
+        raw win rate, else head to head. None: not told apart, which an interval that holds zero
+        says too, since a small sample's bootstrap can be far from the p-value's normal curve."""
         tested = self.length_control or self.win_rate
         if tested is not None:
-            lead, p = tested.difference.value, tested.p_holm
-        elif self.head_to_head is not None and self.head_to_head.win_rate.value is not None:
-            lead, p = self.head_to_head.win_rate.value - 50, self.head_to_head.p_holm
+            even, ci95, p = 0, tested.difference.ci95, tested.p_holm
+        elif self.head_to_head is not None:
+            even, ci95, p = 50, self.head_to_head.win_rate.ci95, self.head_to_head.p_holm
         else:
             return None
-        if p is None or p >= ALPHA:
+        if p is None or p >= ALPHA or ci95 is None or ci95[0] <= even <= ci95[1]:
             return None
-        return self.a if lead > 0 else self.b
+        return self.a if ci95[0] > even else self.b
 
 
 @dataclass(frozen=True, slots=True)
