@@ -94,7 +94,8 @@ def run(request: Request, reporter: Reporter) -> RunRecord:
         with folder.lock():
             folder.begin(experiment.config, _facts(experiment))
             note_contamination(folder.path, experiment.contamination)
-            return _run(folder, experiment, context)
+            with experiment.access.kept_in(folder.path):
+                return _run(folder, experiment, context)
 
 
 def _run(folder: Folder[RunConfig], experiment: Experiment, context: Context) -> RunRecord:
@@ -104,6 +105,7 @@ def _run(folder: Folder[RunConfig], experiment: Experiment, context: Context) ->
         f"{experiment.method.name} on {config.model}, {_count(config.iterations)}, judge "
         f"{evaluation.judge.identity}, benchmark {evaluation.benchmark.name} → {folder.path}"
     )
+    _say_forecast(folder, experiment, context)
     if experiment.contamination:
         reporter.say(
             f"training prompts hold instructions of the benchmark ({CONTAMINATION} lists them): "
@@ -132,6 +134,18 @@ def _run(folder: Folder[RunConfig], experiment: Experiment, context: Context) ->
         write_run_report([folder.path], report.parent)
     reporter.say(f"report: {report}")
     return read_run(folder.path)
+
+
+def _say_forecast(folder: Folder[RunConfig], experiment: Experiment, context: Context) -> None:
+    """What paid judges will cost, where a budget was set for them."""
+    account = experiment.access.client.account
+    if account.limit is not None:
+        todo = [s for s in planned(experiment, context, folder.store) if not s.done]
+        most = sum(stage.usd or 0.0 for stage in todo)
+        context.reporter.say(
+            f"judging: at most {sum(stage.calls for stage in todo):,} calls and ${most:.2f} to "
+            f"come, ${account.usd:.2f} spent, budget ${account.limit:g}"
+        )
 
 
 def write_board(path: Path) -> None:

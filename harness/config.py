@@ -74,10 +74,29 @@ class BenchmarkConfig(_Section):
 
 
 class JudgeConfig(_Section):
-    """Who judges training candidates (`train`) and who judges the outputs (`eval`)."""
+    """Who judges training candidates (`train`) and who judges the outputs (`eval`): NAME,
+    NAME:MODEL, NAME:MODEL@BASE_URL or file.py:Class."""
 
     train: str = "reference"
     eval: str | None = Field(None, description="by default the training judge")
+
+
+class JudgingConfig(_Section):
+    """How judges are asked, and what those that are models may cost."""
+
+    votes: Positive = Field(3, description="votes of the judges 'additive' and 'pairwise'")
+    both_orders: bool = Field(False, description="ask pair judges in both orders")
+    concurrency: Positive = Field(
+        32, description="most requests at a time", json_schema_extra=RESUMABLE
+    )
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        120.0, description="seconds an attempt", json_schema_extra=RESUMABLE
+    )
+    budget_usd: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="most US dollars in all, earlier starts included; by default no limit",
+        json_schema_extra=RESUMABLE,
+    )
 
 
 class LoraConfig(_Section):
@@ -126,6 +145,7 @@ class RunConfig(_Section):
     sampling: SamplingConfig = SamplingConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()
     judge: JudgeConfig = JudgeConfig()
+    judging: JudgingConfig = JudgingConfig()
     train: TrainConfig = TrainConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
 
@@ -143,6 +163,7 @@ class EvalConfig(_Section):
     device: Device = Field("auto", json_schema_extra=RESUMABLE)
     batch_size: Positive = Field(64, json_schema_extra=RESUMABLE)
     benchmark: BenchmarkConfig = BenchmarkConfig()
+    judging: JudgingConfig = JudgingConfig()
 
 
 C = TypeVar("C", bound=_Section)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import config as configs
+from harness.access import Access
 from harness.config import EvalConfig
 from harness.data.outputs import read_outputs
 from harness.data.sources import digest
@@ -52,9 +53,10 @@ def evaluate(request: Request, reporter: Reporter) -> EvalRecord:
     config = configs.validate(EvalConfig, layers)
     path = request.out or Path("evals") / _name(config)
     with disk_errors(path):
-        opened = _open(config, Folder.at(EVALUATION, path), reporter)
+        access = Access.by(config.judging)
+        opened = _open(config, Folder.at(EVALUATION, path), access, reporter)
         with opened.folder.lock():
-            _compute(opened)
+            _compute(opened, access)
         return read_evaluation(opened.folder.path)
 
 
@@ -78,12 +80,14 @@ def read_evaluation(path: Path) -> EvalRecord:
     )
 
 
-def _open(config: EvalConfig, folder: Folder[EvalConfig], reporter: Reporter) -> Opened:
+def _open(
+    config: EvalConfig, folder: Folder[EvalConfig], access: Access, reporter: Reporter
+) -> Opened:
     """Check everything about a request; nothing runs yet and nothing is written."""
     folder.check(config)
     context = Context(reporter, config.device, config.batch_size)
     evaluation = make_evaluation(
-        config.benchmark, config.judge, config.seed, start=config.model, fetch=True
+        config.benchmark, config.judge, access, config.seed, start=config.model, fetch=True
     )
     _check_opponent(evaluation, config)
     if _is_file(config):
@@ -119,7 +123,7 @@ def _of_file(
     return Opened(folder, context, config, evaluation, stage, sha256_file(path))
 
 
-def _compute(opened: Opened) -> None:
+def _compute(opened: Opened, access: Access) -> None:
     folder, context, evaluation = opened.folder, opened.context, opened.evaluation
     benchmark = evaluation.benchmark
     folder.begin(
@@ -138,9 +142,10 @@ def _compute(opened: Opened) -> None:
         f"{opened.config.model} on {benchmark.name} against {evaluation.opponent}, judge "
         f"{evaluation.judge.identity} → {folder.path}"
     )
-    outputs = _ensure(opened, opened.outputs)
-    anchors = Anchors(initial=outputs, previous=outputs)  # a model alone is its own start
-    _ensure(opened, scores_stage(context, evaluation, outputs, anchors))
+    with access.kept_in(folder.path):
+        outputs = _ensure(opened, opened.outputs)
+        anchors = Anchors(initial=outputs, previous=outputs)  # a model alone is its own start
+        _ensure(opened, scores_stage(context, evaluation, outputs, anchors))
 
 
 def _ensure(opened: Opened, stage: Stage) -> Artifact:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import registry
+from harness.access import Access
 from harness.config import BenchmarkConfig
 from harness.data import alpaca_eval
 from harness.data.sources import MINI_VERSION, digest, load_prompts
@@ -97,14 +98,14 @@ def decoding_text(settings: BenchmarkConfig) -> str:
 
 
 def make_evaluation(
-    settings: BenchmarkConfig, judge: str, seed: int, start: str, fetch: bool
+    settings: BenchmarkConfig, judge: str, access: Access, seed: int, start: str, fetch: bool
 ) -> Evaluation:
     """Load the benchmark, from the network where that is needed and `fetch` allows, and make the
     judge."""
     return Evaluation(
         benchmark=load_benchmark(settings, fetch),
         settings=settings,
-        judge=as_pair_judge(registry.make_judge(judge)),
+        judge=as_pair_judge(registry.make_judge(judge, access)),
         judge_revision=registry.judge_revision(judge),
         seed=seed,
         decoding=decoding_text(settings),

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness import config as configs
 from harness import registry
+from harness.access import Access
 from harness.config import RunConfig
 from harness.data.contamination import overlaps, refusal
 from harness.data.partition import Partition, partition, per_iteration
@@ -34,6 +35,7 @@ class Experiment:
     partition: Partition
     evaluation: Evaluation
     train_judge: Judge
+    access: Access
     contamination: tuple[Overlap, ...] = ()
 
     @property
@@ -117,8 +119,11 @@ def prepare(
         config = config.model_copy(update={"data": data})
     cut = partition(train, config.data, config.iterations, config.seed)
     start_name = f"iteration 0 ({Path(config.model).name})"
-    evaluation = make_evaluation(config.benchmark, config.eval_judge, config.seed, start_name, pull)
-    train_judge = registry.make_judge(config.judge.train)
+    access = Access.by(config.judging)
+    evaluation = make_evaluation(
+        config.benchmark, config.eval_judge, access, config.seed, start_name, pull
+    )
+    train_judge = registry.make_judge(config.judge.train, access)
     plans = [method.plan(t, config.iterations) for t in range(1, config.iterations + 1)]
     _check_plans(method, plans)
     _check_data(config, method, plans, train, evaluation, train_judge)
@@ -128,7 +133,7 @@ def prepare(
     if found and not config.data.allow_contamination:
         raise refusal(found, config.data.train, config.benchmark.name)
     start = find_policy(config.model, say, pull)
-    return Experiment(config, method, plugin, start, cut, evaluation, train_judge, found)
+    return Experiment(config, method, plugin, start, cut, evaluation, train_judge, access, found)
 
 
 def _check_plans(method: Method, plans: list[Plan]) -> None:

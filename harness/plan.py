@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 from harness import loop
 from harness.experiment import Experiment
+from harness.judges.forecast import CHARS_A_TOKEN, Forecast, forecast
 from harness.stages.common import Context, has_own_pair
 from harness.stages.controls import NAMES, control_prompts
 from harness.store import Artifact, Stage, Store
-from harness.types import PairJudge, Plan
+from harness.types import PairJudge, Plan, Prompt
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
     """One stage; counts are what a run from nothing would do. Examples and training steps are
-    upper bounds (`None`: nothing bounds them), since the judge decides how many pairs there are."""
+    upper bounds (`None`: nothing bounds them), since the judge decides how many pairs there are.
+    So are a judge's tokens and dollars, since outputs may be shorter than they can be; `usd` is
+    None where no price is known."""
 
     iteration: int
     stage: str
@@ -24,6 +29,9 @@ class PlannedStage:
     completions: int = 0
     judgements: int = 0
     steps: int | None = 0
+    calls: int = 0
+    tokens: int = 0
+    usd: float | None = 0.0
 
 
 class _NotDoneError(Exception):
@@ -47,14 +55,19 @@ def planned(experiment: Experiment, context: Context, store: Store) -> list[Plan
     stages = _evaluation(experiment, 0)
     for t in range(1, experiment.config.iterations + 1):
         stages += [*_training(experiment, t), *_evaluation(experiment, t)]
-    return [
-        PlannedStage(s.iteration, s.stage, (s.iteration, s.stage) in found, *_counts(s))
-        for s in stages
-    ]
+    return [replace(s, done=(s.iteration, s.stage) in found) for s in stages]
 
 
-def _counts(stage: PlannedStage) -> tuple[int, int, int | None]:
-    return stage.completions, stage.judgements, stage.steps
+def _judged(t: int, stage: str, judgements: int, cost: Forecast) -> PlannedStage:
+    return PlannedStage(
+        t,
+        stage,
+        False,
+        judgements=judgements,
+        calls=cost.calls,
+        tokens=cost.tokens,
+        usd=cost.usd,
+    )
 
 
 def _evaluation(experiment: Experiment, t: int) -> list[PlannedStage]:
@@ -67,8 +80,25 @@ def _evaluation(experiment: Experiment, t: int) -> list[PlannedStage]:
     return [
         PlannedStage(t, "outputs", False, completions=prompts),
         *([PlannedStage(t, "drift", False, completions=drift)] if t else []),
-        PlannedStage(t, "scores", False, judgements=prompts * anchors + controls),
+        _judged(t, "scores", prompts * anchors + controls, _scoring(experiment, anchors)),
     ]
+
+
+def _scoring(experiment: Experiment, anchors: int) -> Forecast:
+    """What an iteration's scoring costs: each prompt once an anchor, and the controls."""
+    evaluation = experiment.evaluation
+    new, chosen = evaluation.settings.max_new_tokens, set(control_prompts(evaluation))
+    cost = Forecast()
+    for prompt in evaluation.benchmark.prompts:
+        times = anchors + len(NAMES) * (prompt.id in chosen)
+        sizes = (new, max(new, _tokens(prompt.gold)))
+        once = forecast(evaluation.judge, _tokens(prompt.instruction), sizes)
+        cost = sum([once] * times, cost)
+    return cost
+
+
+def _tokens(text: str | None) -> int:
+    return len(text or "") // CHARS_A_TOKEN
 
 
 def _training(experiment: Experiment, t: int) -> list[PlannedStage]:
@@ -81,7 +111,7 @@ def _training(experiment: Experiment, t: int) -> list[PlannedStage]:
         stages.append(PlannedStage(t, "samples", False, completions=completions))
         if plan.judge != "none":
             judgements = sum(_judgements(experiment, plan, size) for size in sizes)
-            stages.append(PlannedStage(t, "verdicts", False, judgements=judgements))
+            stages.append(_judged(t, "verdicts", judgements, _judging(experiment, plan, sampled)))
     stages.append(PlannedStage(t, "examples", False))
     stages.append(PlannedStage(t, "train", False, steps=_steps(experiment, plan)))
     return stages
@@ -91,6 +121,21 @@ def _judgements(experiment: Experiment, plan: Plan, size: int) -> int:
     """A pair judge compares every two candidates, a score judge scores each."""
     pairwise = plan.judged_by == "configured" and isinstance(experiment.train_judge, PairJudge)
     return size * (size - 1) // 2 if pairwise else size
+
+
+def _judging(experiment: Experiment, plan: Plan, prompts: Sequence[Prompt]) -> Forecast:
+    """What judging these prompts' pools costs."""
+    judge, new = experiment.train_judge, experiment.config.sampling.max_new_tokens
+    cost = Forecast()
+    if plan.judged_by == "self":
+        return cost
+    for prompt in prompts:
+        gold = [_tokens(prompt.gold)] if plan.gold and prompt.gold is not None else []
+        sizes = [new] * plan.samples + gold
+        pools = combinations(sizes, 2) if isinstance(judge, PairJudge) else [sizes]
+        asked = [forecast(judge, _tokens(prompt.instruction), pool) for pool in pools]
+        cost = sum(asked, cost)
+    return cost
 
 
 def _steps(experiment: Experiment, plan: Plan) -> int | None:

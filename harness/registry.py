@@ -16,8 +16,11 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness.access import Access, ModelJudge
+from harness.config import JudgingConfig
 from harness.errors import HarnessError, near_names
 from harness.judges.adapters import Judge
+from harness.judges.both_orders import BothOrders
 from harness.store import sha256_file
 from harness.types import Method, PairJudge, ScoreJudge
 
@@ -155,24 +158,54 @@ def settings_of(method: Method) -> dict[str, Any]:
     return {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}
 
 
+def _judge_parts(spec: str) -> tuple[str, str]:
+    """(name or file.py:Class, model): `NAME:MODEL@BASE_URL` names a model, the others none."""
+    if spec.rpartition(":")[0].endswith(".py"):
+        return spec, ""
+    name, _, model = spec.partition(":")
+    return name, model
+
+
 def judge_revision(spec: str) -> str:
     """A file's digest where a judge comes from a file; a named judge's identity is enough."""
-    return find(JUDGES, spec).revision if ":" in spec else ""
+    name, _ = _judge_parts(spec)
+    return find(JUDGES, name).revision if ":" in name else ""
 
 
-def make_judge(spec: str) -> Judge:
-    """A judge by name, or `file.py:Class`."""
-    plugin = find(JUDGES, spec)
+def make_judge(spec: str, access: Access | None = None) -> Judge:
+    """A judge by name, `NAME:MODEL`, `NAME:MODEL@BASE_URL` or `file.py:Class`; `access` is shared
+    by judges that ask models."""
+    name, model = _judge_parts(spec)
+    plugin = find(JUDGES, name)
+    access = access or Access.by(JudgingConfig())
     try:
-        judge = plugin.cls()
+        judge = _made(plugin, name, model, access)
+    except HarnessError:
+        raise
     except Exception as error:
         raise HarnessError(
             f"The judge {plugin.cls.__name__} in {plugin.origin} cannot be made "
-            f"({type(error).__name__}: {error}); it is called without arguments."
+            f"({type(error).__name__}: {error}); it is called without arguments, or has 'of(chat, "
+            "votes)' where it asks a model."
         ) from error
     if not isinstance(judge, PairJudge | ScoreJudge):
         raise HarnessError(
             f"{plugin.cls.__name__} in {plugin.origin} is no judge: it needs 'identity', "
             "'reference_based' and 'compare' (or 'scale' and 'score')."
         )
+    if access.settings.both_orders and isinstance(judge, PairJudge):
+        return judge if isinstance(judge, BothOrders) else BothOrders(judge)
     return judge
+
+
+def _made(plugin: Plugin, name: str, model: str, access: Access) -> object:
+    if issubclass(plugin.cls, ModelJudge):
+        if not model:
+            raise HarnessError(
+                f"The judge '{name}' asks a model; write it as {name}:MODEL, or "
+                f"{name}:MODEL@http://HOST:PORT/v1 for a server other than OpenAI's."
+            )
+        return plugin.cls.of(access.chat(model), access.settings.votes)
+    if model:
+        raise HarnessError(f"The judge '{name}' asks no model; name it without ':{model}'.")
+    return plugin.cls()

@@ -37,6 +37,9 @@ def plan_dict(experiment: Experiment, stages: Sequence[PlannedStage]) -> dict[st
             "stages": len(todo),
             "completions": sum(stage.completions for stage in todo),
             "judgements": sum(stage.judgements for stage in todo),
+            "calls": sum(stage.calls for stage in todo),
+            "judge_tokens_at_most": sum(stage.tokens for stage in todo),
+            "usd_at_most": _total_usd(todo),
             "training_steps_at_most": _total_steps(todo),
         },
     }
@@ -76,7 +79,23 @@ def _caption(todo: Sequence[PlannedStage]) -> str:
         f"To do: {len(todo)} stages, {sum(s.completions for s in todo)} completions, "
         f"{sum(s.judgements for s in todo)} judgements, "
         + ("training steps unbounded." if steps is None else f"at most {steps} training steps.")
+        + _cost_text(todo)
     )
+
+
+def _cost_text(todo: Sequence[PlannedStage]) -> str:
+    """What judges that ask a model will cost."""
+    calls, usd = sum(stage.calls for stage in todo), _total_usd(todo)
+    if not calls:
+        return ""
+    dollars = "no price is known" if usd is None else f"${usd:.2f}"
+    tokens = sum(stage.tokens for stage in todo)
+    return f" Judges: {calls:,} calls; at most {tokens:,} tokens, {dollars}."
+
+
+def _total_usd(stages: Sequence[PlannedStage]) -> float | None:
+    costs = [stage.usd for stage in stages]
+    return None if None in costs else sum(cost or 0.0 for cost in costs)
 
 
 def _total_steps(stages: Sequence[PlannedStage]) -> int | None:

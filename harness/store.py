@@ -214,6 +214,8 @@ class Workspace:
 
     def spend(self, usage: Usage) -> None:
         """Keep what a step cost; a crash or a failed judgement does not give it back."""
+        if usage == Usage():
+            return
         with (self.path / SPENT).open("a", encoding="utf-8") as ledger:
             ledger.write(codec.line(codec.dump(usage)))
 

@@ -115,7 +115,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`p` is the probability that a beats b; None when the judge failed, and `error` says why."""
+    """`p` is the probability that a beats b; None when the judge failed, and `error` says why.
+
+    `order` says which answer the judge saw first. `by_order` is p with a first and p with b first,
+    where both were asked for.
+    """
 
     match_id: str
     p: float | None
@@ -123,6 +127,7 @@ class Verdict:
     error: str | None = None
     order: Literal["ab", "ba", "both"] = "ab"
     usage: Usage = Usage()
+    by_order: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,6 +455,19 @@ class Controls:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderBias:
+    """How much the order of two answers decides, over `n` matches that were judged in both.
+
+    `consistency` is the share (0..1) of matches in which both orders name the same winner,
+    `first_slot_rate` the share of all judgements that the answer shown first wins (ties ½).
+    """
+
+    n: int
+    consistency: float
+    first_slot_rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Lengths:
     """Characters of the outputs, and the share (0..1) that hit the token limit."""
 
@@ -466,7 +484,8 @@ class Result:
 
     benchmark (with version), decoding and judge together are a board's key. `opponent` names the
     fixed anchor of `win_rate`. `vs_initial` and `vs_previous` are against the run's own earlier
-    policies by the same judge. `length_control` is that of `win_rate`.
+    policies by the same judge. `length_control` and `order_bias` are those of `win_rate`;
+    `order_bias` is None where the judge was asked in one order only.
     """
 
     benchmark: str
@@ -478,6 +497,7 @@ class Result:
     vs_previous: WinRate
     lengths: Lengths
     length_control: LengthControl | None = None
+    order_bias: OrderBias | None = None
 
 
 @dataclass(frozen=True, slots=True)

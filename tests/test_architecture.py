@@ -107,7 +107,13 @@ ALLOWED = {
         *("harness.scoring", "harness.text", "leaderboards", "reports"),
     ),
     # whoever judges or scores knows the types, and no run, stage or engine
-    "harness/judges/": ("harness.types", "harness.rubric", "harness.judges"),
+    "harness/judges/": (
+        *("harness.types", "harness.rubric", "harness.judges", "harness.client", "harness.errors"),
+    ),
+    "harness/client/": (
+        *("harness.types", "harness.errors", "harness.codec", "harness.places", "harness.text"),
+        "harness.client",
+    ),
     "harness/scoring/": ("harness.types", "harness.judges.adapters", "harness.scoring"),
 }
 

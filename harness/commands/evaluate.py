@@ -9,6 +9,7 @@ import typer
 
 from harness.commands.options import (
     AlpacaDir,
+    BudgetUsd,
     Json,
     Quiet,
     Seed,
@@ -29,6 +30,7 @@ def evaluate(
     ],
     judge: Annotated[str, typer.Option(help="Judge of the outputs.")],
     alpaca_dir: AlpacaDir = None,
+    budget_usd: BudgetUsd = None,
     out: Annotated[Path | None, typer.Option(help="Folder (evals/MODEL-BENCHMARK).")] = None,
     seed: Seed = None,
     set_: Set = None,
@@ -48,6 +50,7 @@ def evaluate(
             "model": model,
             "judge": judge,
             "seed": seed,
+            "judging": {"budget_usd": budget_usd},
             "benchmark": {"name": benchmark, "alpaca_dir": alpaca_dir},
         }
     )

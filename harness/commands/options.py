@@ -21,13 +21,19 @@ Fork = Annotated[
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random (0).")]
 Model = Annotated[str | None, typer.Option(help="Embedded name, local folder, or org/name.")]
 Data = Annotated[str | None, typer.Option(help="Training prompts: mini, or a JSONL/parquet file.")]
-Judge = Annotated[str | None, typer.Option(help="Judge of training candidates.")]
+Judge = Annotated[
+    str | None, typer.Option(help="Judge of training candidates: NAME, or NAME:MODEL[@URL].")
+]
 EvalJudge = Annotated[str | None, typer.Option(help="Judge of the outputs (the training judge).")]
 Benchmark = Annotated[
     str | None, typer.Option(help="mini, alpaca_eval, or a JSONL/parquet file of prompts.")
 ]
 AlpacaDir = Annotated[
     str | None, typer.Option(help="Checkout of alpaca_eval (the data, from the hub).")
+]
+BudgetUsd = Annotated[
+    float | None,
+    typer.Option("--budget-usd", min=0.0, help="Most US dollars that judges may spend in all."),
 ]
 AllowContamination = Annotated[
     bool,
@@ -51,6 +57,7 @@ def options(
     benchmark: str | None,
     alpaca_dir: str | None,
     allow_contamination: bool,
+    budget_usd: float | None,
 ) -> dict[str, Any]:
     """What was typed, in RunConfig's shape; what was not is left to the other layers."""
     nested = {
@@ -59,6 +66,7 @@ def options(
         "model": model,
         "data": {"train": data, "allow_contamination": allow_contamination or None},
         "judge": {"train": judge, "eval": eval_judge},
+        "judging": {"budget_usd": budget_usd},
         "benchmark": {"name": benchmark, "alpaca_dir": alpaca_dir},
     }
     return typed(nested)

@@ -6,6 +6,7 @@ from harness.commands.options import (
     AllowContamination,
     AlpacaDir,
     Benchmark,
+    BudgetUsd,
     Config,
     Data,
     EvalJudge,
@@ -41,6 +42,7 @@ def run(
     benchmark: Benchmark = None,
     alpaca_dir: AlpacaDir = None,
     allow_contamination: AllowContamination = False,
+    budget_usd: BudgetUsd = None,
     set_: Set = None,
     config: Config = None,
     quiet: Quiet = False,
@@ -54,7 +56,16 @@ def run(
     from harness.progress import Reporter
 
     wanted = options(
-        iters, seed, model, data, judge, eval_judge, benchmark, alpaca_dir, allow_contamination
+        iters,
+        seed,
+        model,
+        data,
+        judge,
+        eval_judge,
+        benchmark,
+        alpaca_dir,
+        allow_contamination,
+        budget_usd,
     )
     request = application.Request(method, preset, wanted, config, sets(set_), out, fork)
     record = application.run(request, Reporter(quiet))
@@ -82,6 +93,7 @@ def plan(
     benchmark: Benchmark = None,
     alpaca_dir: AlpacaDir = None,
     allow_contamination: AllowContamination = False,
+    budget_usd: BudgetUsd = None,
     set_: Set = None,
     config: Config = None,
     as_json: Json = False,
@@ -95,7 +107,16 @@ def plan(
     from harness.progress import Reporter
 
     wanted = options(
-        iters, seed, model, data, judge, eval_judge, benchmark, alpaca_dir, allow_contamination
+        iters,
+        seed,
+        model,
+        data,
+        judge,
+        eval_judge,
+        benchmark,
+        alpaca_dir,
+        allow_contamination,
+        budget_usd,
     )
     request = application.Request(method, preset, wanted, config, sets(set_), out, fork)
     experiment, stages = application.plan(request, Reporter(quiet=True))

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.judges.adapters import hard_win
 from harness.scoring.bootstrap import interval, resamples
-from harness.types import Completion, Lengths, Verdict, WinRate
+from harness.types import Completion, Lengths, OrderBias, Verdict, WinRate
 
 Said = tuple[str, float | None, str | None]
 """What a judge said of one row: its key, p in 0..1 or None, and why there is none."""
@@ -61,4 +61,19 @@ def lengths(outputs: Sequence[Completion]) -> Lengths:
         median=float(np.median(chars)),
         p95=float(np.percentile(chars, 95)),
         limit_share=sum(o.finish_reason == "length" for o in outputs) / len(outputs),
+    )
+
+
+def order_bias(verdicts: Sequence[Verdict]) -> OrderBias | None:
+    """Of the matches that were judged in both orders; None where there are none."""
+    both = [
+        (hard_win(there), hard_win(back))
+        for there, back in (v.by_order for v in verdicts if v.by_order)
+    ]
+    if not both:
+        return None
+    return OrderBias(
+        n=len(both),
+        consistency=sum(there == back for there, back in both) / len(both),
+        first_slot_rate=sum(there + 1 - back for there, back in both) / (2 * len(both)),
     )

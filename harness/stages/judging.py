@@ -32,14 +32,14 @@ from harness.types import (
     Prompt,
     Score,
     ScoreJudge,
-    Usage,
     Verdict,
     WinRate,
 )
 
 VERDICTS = "verdicts.jsonl"
-CHUNK = 16
-"""Prompts handed to a judge at a time: a crash loses at most the calls in flight."""
+CHUNK, MATCHES = 16, 256
+"""Prompts, and matches of a scoring, handed to a judge at a time: enough to keep one that asks over
+the network busy. What it says is kept as it comes."""
 DATASET = "dataset"
 """The judge of pairs that the data set ordered itself."""
 
@@ -82,9 +82,9 @@ def verdicts_stage(
             for start in range(0, len(groups), CHUNK):
                 chunk = groups[start : start + CHUNK]
                 if isinstance(judge, PairJudge):
-                    space.spend(_compare(judge, chunk, rows))
+                    _compare(judge, chunk, rows, space)
                 else:
-                    space.spend(_score(judge, chunk, rows))
+                    _score(judge, chunk, rows, space)
                 advance(len(chunk))
 
     return Stage(
@@ -150,24 +150,20 @@ def _from_scores(scores: Sequence[Score], scale: tuple[float, float]) -> Matrix:
     return matrix(len(scores), said)
 
 
-def _compare(judge: PairJudge, groups: Sequence[Group], rows: Rows) -> Usage:
+def _compare(judge: PairJudge, groups: Sequence[Group], rows: Rows, space: Workspace) -> None:
     asked = [
         match for group in groups for _, _, match in pool_matches(group) if not rows.done(match.id)
     ]
-    spent = Usage()
     for verdict in verdicts(judge, asked):
-        rows.append(_row(verdict))
-        spent += verdict.usage
-    return spent
+        _keep(verdict, rows, space)
 
 
-def _score(judge: ScoreJudge, groups: Sequence[Group], rows: Rows) -> Usage:
+def _score(judge: ScoreJudge, groups: Sequence[Group], rows: Rows, space: Workspace) -> None:
     asked = [
         group
         for group in groups
         if not all(rows.done(f"{group.prompt.id}/{i}") for i in range(len(group.completions)))
     ]
-    spent = Usage()
     answers = judge.score(asked)
     for group in asked:
         scores = next(answers, ())
@@ -176,8 +172,7 @@ def _score(judge: ScoreJudge, groups: Sequence[Group], rows: Rows) -> Usage:
             score = scores[i] if i < len(scores) else silent
             error = None if score.value is not None else score.error or "no reason given"
             rows.append({"id": f"{group.prompt.id}/{i}", "value": score.value, "error": error})
-            spent += score.usage
-    return spent
+            space.spend(score.usage)
 
 
 def verdicts(judge: PairJudge, matches: Sequence[Match]) -> Iterator[Verdict]:
@@ -206,15 +201,12 @@ def judge_matches(
     missing = [match for match in matches if not rows.done(match.id)]
     with context.reporter.track(label, len(matches)) as advance:
         advance(len(matches) - len(missing))
-        for start in range(0, len(missing), CHUNK):
-            chunk = missing[start : start + CHUNK]
-            for verdict in verdicts(judge, chunk):
-                rows.append(_row(verdict))
-                space.spend(verdict.usage)
-            advance(len(chunk))
+        for start in range(0, len(missing), MATCHES):
+            for verdict in verdicts(judge, missing[start : start + MATCHES]):
+                _keep(verdict, rows, space)
+                advance(1)
     said = {row["id"]: row for row in rows.all()}
-    found = (said[match.id] for match in matches)
-    return [Verdict(row["id"], row["p"], judge.identity, row["error"]) for row in found]
+    return [_verdict(said[match.id], judge.identity) for match in matches]
 
 
 def rate(judged: Sequence[tuple[Match, Verdict]], seed: int) -> WinRate:
@@ -231,6 +223,16 @@ def judged_rows(space: Workspace, name: str) -> Rows:
     return space.rows(name, lambda row: str(row["id"]), lambda row: row["error"] is not None)
 
 
-def _row(verdict: Verdict) -> codec.Json:
+def _keep(verdict: Verdict, rows: Rows, space: Workspace) -> None:
+    """A verdict and what it cost, at once: a budget or a crash may end the next one."""
     error = None if verdict.p is not None else verdict.error or "no reason given"
-    return {"id": verdict.match_id, "p": verdict.p, "error": error}
+    row = {"id": verdict.match_id, "p": verdict.p, "error": error}
+    rows.append({**row, "by_order": verdict.by_order} if verdict.by_order else row)
+    space.spend(verdict.usage)
+
+
+def _verdict(row: Mapping[str, codec.Json], judge: str) -> Verdict:
+    by_order = row.get("by_order")
+    return Verdict(
+        row["id"], row["p"], judge, row["error"], by_order=tuple(by_order) if by_order else None
+    )

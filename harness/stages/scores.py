@@ -10,7 +10,7 @@ from harness.data.annotations import annotation
 from harness.data.sources import digest
 from harness.evaluation import Evaluation
 from harness.scoring.length_control import length_control
-from harness.scoring.winrate import lengths
+from harness.scoring.winrate import lengths, order_bias
 from harness.stages.common import Context
 from harness.stages.controls import control_prompts, judge_controls
 from harness.stages.judging import judge_matches, judged_rows, rate
@@ -87,6 +87,7 @@ def scores_stage(
             vs_previous=compared["previous"].rate,
             lengths=lengths(ours),
             length_control=_length_control(evaluation, against),
+            order_bias=order_bias([verdict for _, verdict in against.judged]),
         )
         controls = judge_controls(context, evaluation, against.judged, rows, space)
         generator = codec.read_json(outputs.path / OUTPUTS_JSON, "The outputs file")[0]["generator"]
