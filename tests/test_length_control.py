@@ -195,6 +195,15 @@ def test_length_control_takes_out_what_length_did() -> None:
     assert told.ci95[0] - 3 < 50 < told.ci95[1] + 3
 
 
+def test_rows_that_cannot_tell_are_said_to() -> None:
+    """Too little data against the L1 penalty leaves ψ at 0, and 50% is then no finding."""
+    few = judgements([(0.9, 900, 100), (0.4, 10, 90), (0.7, 50, 60)])
+    told = measured(length_control(few, 0, is_alpaca=False, c=0.01))
+    assert told.psi == pytest.approx(0, abs=1e-9)
+    assert told.value == pytest.approx(50)
+    assert any("holds the model's own term at 0" in caveat for caveat in told.caveats)
+
+
 # --- uncertainty ------------------------------------------------------------------------------
 
 

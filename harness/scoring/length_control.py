@@ -32,6 +32,10 @@ CHUNK = 25
 NO_SPREAD = (
     "all length differences are equal, so the fit sees no effect of length and none is taken out"
 )
+PENALISED = (
+    "the penalty holds the model's own term at 0: these rows are too few, or too much decided by "
+    "length, to tell the two apart at equal lengths"
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ def length_control(
     caveats = [NO_SPREAD] if n > 1 and not np.ptp(rows.delta) else []
     if n == 1:
         caveats.append("one instruction alone has no interval and no length effect")
+    if abs(coefficients[-1]) < 1e-9:
+        caveats.append(PENALISED)
     ci95 = None
     spread = None
     if n > 1:
