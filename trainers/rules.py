@@ -1,16 +1,17 @@
 """Rules that turn one prompt's judged candidates into pairs: pure functions of a Group.
 
 A candidate has one value. Under a pair judge (the group has preferences) it is the mean of its
-hard wins inside the pool, 0..1; under a score judge it is its score. A candidate with any failed
-judgement has none and is never used: nothing is imputed.
+hard wins inside the pool, 0..1; under a score judge it is its score. Methods with soft targets
+take the mean of its preferences instead (`soft_values`). A candidate with any failed judgement
+has none and is never used: nothing is imputed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, permutations
 
 from harness.types import Completion, Group, Pair, Score
 
@@ -18,26 +19,39 @@ TOLERANCE = 1e-9
 """Win rates are fractions in floating point: 0.7 − 0.4 falls just short of 0.3 and must not."""
 
 
+Values = tuple[float | None, ...]
+"""One value a completion of a group, None where a judgement of it failed; finite otherwise."""
+
+
 # --- values -----------------------------------------------------------------------------------
 
 
-def values(group: Group) -> tuple[float | None, ...]:
-    """The value of each candidate, None where a judgement of it failed; finite otherwise.
+def values(group: Group) -> Values:
+    """The value of each candidate: its mean of hard wins, or its score.
 
     Identical candidates all stay in the pool: they are each other's opponents (at ½) and count as
     often as they were sampled in everybody's win rate.
     """
     if group.preferences is not None:
-        return tuple(_win_rate(row, i) for i, row in enumerate(group.preferences))
+        hard = [tuple(_hard_win(p) for p in row) for row in group.preferences]
+        return tuple(_mean_of_others(row, i) for i, row in enumerate(hard))
     if group.scores is not None:
         return tuple(_score(score) for score in group.scores)
     return (None,) * len(group.completions)
 
 
-def _win_rate(row: Sequence[float | None], own: int) -> float | None:
-    wins = [_hard_win(p) for opponent, p in enumerate(row) if opponent != own]
-    judged = [win for win in wins if win is not None]
-    return sum(judged) / len(judged) if judged and len(judged) == len(wins) else None
+def soft_values(group: Group) -> Values:
+    """r(y) = mean of P(y ≻ y'|x) over the rest of the pool, y itself left out: the estimate of
+    E_{y'~π_t} P(y ≻ y'|x) (arXiv 2404.03715, Eq. 8) from the prompt's own samples."""
+    if group.preferences is None:
+        return (None,) * len(group.completions)
+    return tuple(_mean_of_others(row, i) for i, row in enumerate(group.preferences))
+
+
+def _mean_of_others(row: Sequence[float | None], own: int) -> float | None:
+    others = [p for opponent, p in enumerate(row) if opponent != own]
+    judged = [p for p in others if p is not None and math.isfinite(p)]
+    return sum(judged) / len(judged) if judged and len(judged) == len(others) else None
 
 
 def _hard_win(p: float | None) -> float | None:
@@ -73,9 +87,9 @@ class Candidate:
         return (self.completion.source, self.completion.sample, self.completion.text)
 
 
-def usable(group: Group) -> list[Candidate]:
+def usable(group: Group, by: Callable[[Group], Values] = values) -> list[Candidate]:
     """The candidates that have a value, in the group's order."""
-    pool = zip(group.completions, values(group), strict=True)
+    pool = zip(group.completions, by(group), strict=True)
     return [Candidate(completion, value) for completion, value in pool if value is not None]
 
 
@@ -91,7 +105,7 @@ def gold_completion(group: Group) -> Completion | None:
 # --- pairs ------------------------------------------------------------------------------------
 
 
-def best_worst(group: Group) -> list[Pair]:
+def best_worst(group: Group, by: Callable[[Group], Values] = values) -> list[Pair]:
     """The pair of highest against lowest value; nothing where all tie.
 
     Of equal values the one that comes first by source, sample number and text is taken, so that
@@ -100,12 +114,25 @@ def best_worst(group: Group) -> list[Pair]:
     """
     pairs = [
         (high, low)
-        for high, low in permutations(usable(group), 2)
+        for high, low in permutations(usable(group, by), 2)
         if high.value - low.value > TOLERANCE and not high.same_text(low)
     ]
     if not pairs:
         return []
     return [pair(group, *min(pairs, key=lambda p: (p[1].value - p[0].value, p[0].key, p[1].key)))]
+
+
+def all_pairs(group: Group, margin: float, by: Callable[[Group], Values] = values) -> list[Pair]:
+    """Every two candidates of different texts of which one leads by at least `margin`, the better
+    one first. With margin 0 ties are pairs too, for soft targets to say that they tie."""
+    ordered = (
+        sorted(two, key=lambda c: (-c.value, c.key)) for two in combinations(usable(group, by), 2)
+    )
+    return [
+        pair(group, high, low)
+        for high, low in ordered
+        if high.value - low.value >= margin - TOLERANCE and not high.same_text(low)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
