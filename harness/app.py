@@ -22,7 +22,7 @@ from harness.runs import CONTAMINATION, note_contamination, read_run, shown_outp
 from harness.scoring.compare import Comparison
 from harness.stages.common import Context
 from harness.store import Artifact, Stage
-from harness.text import control_text, rate_text
+from harness.text import control_text, order_text, rate_text
 
 LEADERBOARD, REPORT = "leaderboard.jsonl", "report"
 SHOWN_PROMPTS = 8
@@ -216,8 +216,10 @@ def _count(iterations: int) -> str:
 def _scored_line(record: IterationRecord) -> str:
     result, control = record.result, record.result.length_control
     controlled = f" ({control.kind} {control_text(control)})" if control else ""
+    order = f"; {order_text(result.order_bias)}" if result.order_bias else ""
     return (
         f"iteration {record.iteration}: win rate % against {result.opponent} "
         f"{rate_text(result.win_rate)}{controlled}, the start {rate_text(result.vs_initial)}, "
         f"the previous {rate_text(result.vs_previous)}; {result.lengths.mean:.0f} characters"
+        f"{order}"
     )

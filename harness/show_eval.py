@@ -9,7 +9,7 @@ from harness.codec import dump
 from harness.records import EvalRecord
 from harness.scoring.alpaca import DERIVED
 from harness.show_scores import INTERVALS, text
-from harness.text import control_text, gap_text, rate_text
+from harness.text import control_text, gap_text, order_text, rate_text
 from harness.types import Controls
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def _rows(record: EvalRecord) -> list[tuple[str, str]]:
         (f"{control.kind if control else 'length-adjusted'} win rate", control_text(control)),
         ("length", f"{lengths.mean:.0f} characters (median {lengths.median:.0f})"),
         ("judged, failed", f"{rate.n}, {rate.n_failed}{why}{missing}"),
+        *([("order", order_text(result.order_bias))] if result.order_bias else []),
         *(_control_rows(record.controls) if record.controls else []),
         ("decoding", result.decoding),
         ("judge", result.judge),

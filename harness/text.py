@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from harness.types import Difference, LengthControl
+from harness.types import Difference, LengthControl, OrderBias
 
 
 class Measured(Protocol):
@@ -44,6 +44,14 @@ def control_text(control: LengthControl | None) -> str:
     if control is None or control.ci95 is None:
         return "–"
     return with_interval(control.value, control.ci95)
+
+
+def order_text(bias: OrderBias) -> str:
+    """`93% consistent over both orders, first shown wins 52%`."""
+    return (
+        f"{bias.consistency:.0%} consistent over both orders, first shown wins "
+        f"{bias.first_slot_rate:.0%}"
+    )
 
 
 def gap_text(gap: Difference | None) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness import places
@@ -29,22 +31,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ATTEMPTS = 5
-BACKOFF, LONGEST = 0.5, 120.0
-"""Seconds: the wait after the first failed attempt (then twice as long each time), and the longest
-one, whatever Retry-After asks for."""
+ATTEMPTS, REFUSALS = 5, 12
+"""Failed attempts, and 429s, after which a request counts as failed."""
+BACKOFF, CROWDED, LONGEST = 0.5, 1.0, 120.0
+"""Seconds: the wait after the first failed attempt (then twice as long each time, give or take a
+half), after a 429 that does not say, and the longest that a server can ask for."""
 WRONG_REQUEST = {401: "refuses the key in OPENAI_API_KEY", 404: "does not know this model or path"}
 
 
 class _AgainError(Exception):
-    """An attempt that failed and may succeed later: after `wait` seconds where the server said so;
-    `crowded_at` is when a request was sent that was one too many."""
+    """An attempt that failed and may succeed later, after `wait` seconds where the server says so;
+    `crowded`: there were too many at a time."""
 
-    def __init__(
-        self, failure: FailureError, wait: float | None = None, crowded_at: float | None = None
-    ) -> None:
+    def __init__(self, failure: FailureError, wait: float = 0.0, crowded: bool = False) -> None:
         super().__init__(failure.reason)
-        self.failure, self.wait, self.crowded_at = failure, wait, crowded_at
+        self.failure, self.wait, self.crowded = failure, wait, crowded
 
 
 class Client:
@@ -59,6 +60,7 @@ class Client:
         self.account = account or Account()
         self._timeout = timeout
         self._concurrency = concurrency
+        self._tickets = count()
         self._pace = Pace(concurrency)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -105,25 +107,26 @@ class Client:
     async def complete(self, endpoint: Endpoint, body: bytes) -> Reply:
         """One chat completion for a JSON body; runs in the client's thread.
 
-        429, 408, 5xx, lost connections and timeouts are tried again, ATTEMPTS times in all. Raises
+        408, 429, 5xx, lost connections and timeouts are tried again. Raises
         FailureError, BudgetSpentError before a request that no budget is left for, and HarnessError
         where the server says that no request like this can succeed.
         """
-        async with self._pace.slot():
-            for attempt in range(1, ATTEMPTS):
-                try:
-                    return await self._attempt(endpoint, body)
-                except _AgainError as again:
-                    failure = again.failure
-                    self.account.enter(endpoint.model, "", (0, 0), failure.reason, failure.detail)
-                    await self._wait(again, BACKOFF * 2 ** (attempt - 1))
+        ticket, tries = next(self._tickets), Counter[bool]()
+        while True:
             try:
-                return await self._attempt(endpoint, body)
+                async with self._pace.slot(ticket) as sent_at:
+                    return await self._attempt(endpoint, body, sent_at)
             except _AgainError as again:
-                raise again.failure from None
+                failure = again.failure
+                tries[again.crowded] += 1
+                if tries[again.crowded] == (REFUSALS if again.crowded else ATTEMPTS):
+                    raise failure from None
+                self.account.enter(endpoint.model, "", (0, 0), failure.reason, failure.detail)
+                if not again.crowded:
+                    backoff = BACKOFF * 2 ** (tries[False] - 1) * random.uniform(0.5, 1.5)
+                    await asyncio.sleep(again.wait or backoff)
 
-    async def _attempt(self, endpoint: Endpoint, body: bytes) -> Reply:
-        sent_at = await self._pace.go()
+    async def _attempt(self, endpoint: Endpoint, body: bytes, sent_at: float) -> Reply:
         self.account.check_budget()
         response = await self._post(endpoint, body)
         status, content = response.status_code, _without(endpoint.key(), response.content)
@@ -136,18 +139,12 @@ class Client:
                 f"{endpoint.host} {WRONG_REQUEST[status]} (model {endpoint.model}: "
                 f"{failure.detail}); correct it and run the same command again."
             )
+        wait = _retry_after(response.headers.get("retry-after", ""))
+        if status == 429:  # within the slot, so that whoever gets it next waits too
+            self._pace.refused(sent_at, CROWDED if wait is None else wait)
         if status in {408, 429} or status >= 500:
-            asked = _retry_after(response.headers.get("retry-after", ""))
-            raise _AgainError(failure, asked, sent_at if status == 429 else None)
+            raise _AgainError(failure, wait or 0.0, crowded=status == 429)
         raise failure
-
-    async def _wait(self, again: _AgainError, backoff: float) -> None:
-        wait = again.wait if again.wait is not None else backoff * random.uniform(0.5, 1.5)
-        wait = min(wait, LONGEST)
-        if again.crowded_at is not None:
-            self._pace.refused(again.crowded_at, wait)
-        else:
-            await asyncio.sleep(wait)
 
     async def _post(self, endpoint: Endpoint, body: bytes) -> Response:
         import httpx2
@@ -176,9 +173,9 @@ def _without(key: str, content: bytes) -> bytes:
 
 
 def _retry_after(text: str) -> float | None:
-    """Seconds from a Retry-After header: a number or an HTTP date."""
+    """Seconds, at most LONGEST, from a Retry-After header: a number or an HTTP date."""
     try:
-        return max(0.0, float(text))
+        return min(max(0.0, float(text)), LONGEST)
     except ValueError:
         pass
     try:
@@ -186,4 +183,4 @@ def _retry_after(text: str) -> float | None:
     except ValueError:
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(0.0, until.timestamp() - datetime.now(UTC).timestamp())
+    return min(max(0.0, until.timestamp() - datetime.now(UTC).timestamp()), LONGEST)
