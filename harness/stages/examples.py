@@ -17,7 +17,7 @@ from harness.stages.composition import composition, kind_of, why_nothing
 from harness.stages.judging import VERDICTS, judge_identity, judged, pools
 from harness.stages.sampling import SAMPLES, read_completions
 from harness.store import Artifact, Stage, Workspace
-from harness.types import Example, Group, PairJudge, Plan, Prompt
+from harness.types import Example, Group, Method, PairJudge, Plan, Prompt
 
 EXAMPLES, COMPOSITION = "examples.jsonl", "composition.json"
 
@@ -39,7 +39,7 @@ def examples_stage(
     def work(space: Workspace) -> None:
         said = _said(verdicts)
         groups = _groups(experiment, plan, policy, prompts, samples, said)
-        made, unused = _made(experiment, iteration, groups)
+        made, unused = make_examples(experiment.method, config.seed, iteration, groups)
         if not made:
             told = ", ".join(f"{count} {why}" for why, count in sorted(unused.items()))
             raise HarnessError(
@@ -48,7 +48,8 @@ def examples_stage(
                 "prompts or samples (harness methods lists its settings)."
             )
         kept = _cap(made, config.train.max_examples, config.seed, iteration)
-        back = _replayed(plan, older, iteration, config.seed)
+        own = [_own_examples(artifact, iteration - age) for age, artifact in enumerate(older, 1)]
+        back = replayed(plan, own, iteration, config.seed)
         rows = space.rows(EXAMPLES, lambda row: str(row["key"]))
         for index, example in enumerate([*kept, *back]):
             rows.append(_row(f"{index:06}", example))
@@ -117,22 +118,22 @@ def _groups(
     return judged(groups, plan, judge_identity(experiment, plan, policy), scale, rows)
 
 
-def _made(
-    experiment: Experiment, iteration: int, groups: Sequence[Group]
+def make_examples(
+    method: Method, seed: int, iteration: int, groups: Sequence[Group]
 ) -> tuple[list[Example], Mapping[str, int]]:
     """The method's examples, and the prompts that gave none by reason."""
     made: list[Example] = []
     unused: Counter[str] = Counter()
     for group in groups:
-        rng = Random(f"examples:{experiment.config.seed}:{iteration}:{group.prompt.id}")
-        new = [replace(e, iteration=iteration) for e in experiment.method.examples(group, rng)]
+        rng = Random(f"examples:{seed}:{iteration}:{group.prompt.id}")
+        new = [replace(e, iteration=iteration) for e in method.examples(group, rng)]
         if not new:
             unused[why_nothing(group)] += 1
         made += new
     kinds = {kind_of(example) for example in made}
     if len(kinds) > 1:
         raise HarnessError(
-            f"The method '{experiment.method.name}' made {' and '.join(sorted(kinds))} examples in "
+            f"The method '{method.name}' made {' and '.join(sorted(kinds))} examples in "
             "one iteration; one iteration's examples must be of one kind."
         )
     return made, unused
@@ -146,16 +147,23 @@ def _cap(made: Sequence[Example], most: int | None, seed: int, iteration: int) -
     return [made[index] for index in sorted(chosen)]
 
 
-def _replayed(plan: Plan, older: Sequence[Artifact], iteration: int, seed: int) -> list[Example]:
-    """A seeded share of older iterations' own new examples, never of their replays."""
+def replayed(
+    plan: Plan, older: Sequence[Sequence[Example]], iteration: int, seed: int
+) -> list[Example]:
+    """A seeded share of older iterations' own new examples (the latest first), never of their
+    replays."""
     back: list[Example] = []
-    for age, (share, artifact) in enumerate(zip(plan.replay, older, strict=False), start=1):
-        own = [e for e in read_examples(artifact) if e.iteration == iteration - age]
+    for age, (share, own) in enumerate(zip(plan.replay, older, strict=False), start=1):
         chosen = Random(f"replay:{seed}:{iteration}:{age}").sample(
             range(len(own)), round(share * len(own))
         )
         back += [own[index] for index in sorted(chosen)]
     return back
+
+
+def _own_examples(artifact: Artifact, iteration: int) -> list[Example]:
+    """What an iteration made itself: the rest of its examples is replayed."""
+    return [e for e in read_examples(artifact) if e.iteration == iteration]
 
 
 def _row(key: str, example: Example) -> codec.Json:

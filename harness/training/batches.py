@@ -95,7 +95,7 @@ def encode(examples: Sequence[Example], chat: ChatTokenizer, context: int) -> En
             f"examples of several kinds ({', '.join(kinds)}) cannot be trained on together; let "
             "the method's `examples` yield one kind an iteration."
         )
-    parts = [_parts(example) for example in examples]
+    parts = [parts_of(example) for example in examples]
     prompts: dict[Prompt, list[int]] = {}
     sides = tuple(
         tuple(
@@ -137,7 +137,7 @@ def micro_batches(data: Encoded, step: Sequence[int], size: int) -> Iterator[tup
         yield tuple(order[start : start + size])
 
 
-def _parts(
+def parts_of(
     example: Example,
 ) -> tuple[tuple[Completion, ...], tuple[float, ...], tuple[bool, ...]]:
     """An example's completions, their values, and whether each is desirable."""
