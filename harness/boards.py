@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness import places
+from harness import calibrations, places
 from harness.errors import HarnessError
 from harness.runs import read_run
 from leaderboards import entries
@@ -27,6 +27,11 @@ def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
     elif not rows and not entered:
         raise HarnessError("There is no run under runs/; name run folders, or run a method first.")
     return [*rows, *entered]
+
+
+def judges(rows: Iterable[BoardRow]) -> dict[str, str]:
+    """What is known of each judge that the rows are by: how far it agrees with the yardstick."""
+    return {row.judge: calibrations.sentence(row.judge) for row in rows}
 
 
 def enter_run(path: Path) -> Path:

@@ -45,7 +45,7 @@ def examine(model: str | None, endpoint: str | None) -> list[Finding]:
         looks.append(lambda: _template(model))
     if endpoint:
         looks.append(lambda: _endpoint(endpoint))
-    findings = []
+    findings: list[Finding] = []
     for look in looks:
         try:
             findings += look()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ RANKED = {
     "LC": "Ranked by LC, the length-controlled win rate, as AlpacaEval 2.0 ranks.",
     "win rate": "Ranked by win rate.",
 }
+NOTHING: Mapping[str, str] = {}
 ADJUSTED = "Length-adjusted: at equal lengths, without AlpacaEval's difficulties; not LC."
 
 
@@ -41,15 +42,20 @@ def key_title(key: BoardKey) -> str:
     )
 
 
-def render(rows: Iterable[BoardRow], *, with_published: bool = True) -> list[Table]:
+def render(
+    rows: Iterable[BoardRow],
+    *,
+    with_published: bool = True,
+    judges: Mapping[str, str] = NOTHING,
+) -> list[Table]:
     """One rich table a key, and another with its neighbours where it has any. Published figures
     follow a board that they are comparable with; where there is none, they come last, in a table
-    whose title says that they are not comparable."""
+    whose title says that they are not comparable. `judges` has what is known of each judge."""
     tables: list[Table] = []
     ranked = boards(rows)
     beside = False
     for key, board in ranked.items():
-        tables.append(_board_table(key, board))
+        tables.append(_board_table(key, board, judges.get(key.judge, "")))
         among = neighbours(board) if with_published else None
         if among:
             tables.append(_neighbour_table(among))
@@ -61,12 +67,23 @@ def render(rows: Iterable[BoardRow], *, with_published: bool = True) -> list[Tab
     return tables
 
 
-def as_dicts(rows: Iterable[BoardRow], *, with_published: bool = True) -> dict[str, Any]:
+def as_dicts(
+    rows: Iterable[BoardRow],
+    *,
+    with_published: bool = True,
+    judges: Mapping[str, str] = NOTHING,
+) -> dict[str, Any]:
     """The same as JSON-able values: `boards`, each with its key, ranked rows and `neighbours`
     (null where there are none), and `published` with its heading."""
     ranked = boards(rows)
     answer: dict[str, Any] = {
-        "boards": [_board_dict(key, board, with_published) for key, board in ranked.items()]
+        "boards": [
+            {
+                **_board_dict(key, board, with_published),
+                "judge_calibration": judges.get(key.judge),
+            }
+            for key, board in ranked.items()
+        ]
     }
     if with_published:
         fitting = [key for key in ranked if comparable(key.benchmark, key.judge)]
@@ -111,12 +128,17 @@ def _apart(ranked: dict[BoardKey, list[BoardRow]]) -> str:
     return heading("alpaca_eval" if same_benchmark else "", "")
 
 
-def _board_table(key: BoardKey, board: list[BoardRow]) -> Table:
+def _board_table(key: BoardKey, board: list[BoardRow], judge: str) -> Table:
     from rich.table import Table
 
     kinds = sorted({row.length_control.kind for row in board if row.length_control})
     notes = [NOTE, RANKED[ranked_by(board)], *([ADJUSTED] if "length-adjusted" in kinds else [])]
-    table = Table(title=_text(key_title(key)), caption=" ".join(notes), title_justify="left")
+    table = Table(
+        title=_text(key_title(key)),
+        caption=_text(" ".join([*notes, judge])),
+        title_justify="left",
+        caption_justify="left",
+    )
     for name in ("#", "run", "method", "preset", "iter"):
         table.add_column(name, justify="right" if name in {"#", "iter"} else "left")
     controlled = [f"{kind} [95%]" for kind in kinds]

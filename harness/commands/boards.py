@@ -44,9 +44,9 @@ def show(
 
     rows = boards.board_rows(runs or [])
     if as_json:
-        print_json(table.as_dicts(rows))
+        print_json(table.as_dicts(rows, judges=boards.judges(rows)))
     else:
-        print_tables(table.render(rows))
+        print_tables(table.render(rows, judges=boards.judges(rows)))
 
 
 def add(
