@@ -66,12 +66,14 @@ class TrainStep:
 class TrainSummary:
     """One iteration's training. `tokens` counts the tokens of all forward passes that were
     trained on, prompts included. `after` are means of the method's diagnostics over all examples
-    under the finished policy (and its `loss`)."""
+    under the finished policy (and its `loss`). `left_out` examples had no finite log-prob under a
+    reference."""
 
     examples: int
     tokens: int
     steps: tuple[TrainStep, ...]
     after: Mapping[str, float]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

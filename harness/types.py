@@ -145,6 +145,7 @@ class Group:
     """All that is known of one prompt's candidates.
 
     `scores` has one entry a completion (a pair judge's are win rates inside the pool, 0..1);
+    `scale` is the lowest and the highest that a score can be, None where nobody said;
     `preferences[i][j]` is the probability that completion i beats completion j, the diagonal ½,
     None where that judgement failed or was not asked for.
     """
@@ -153,6 +154,7 @@ class Group:
     completions: tuple[Completion, ...]
     scores: tuple[Score, ...] | None = None
     preferences: tuple[tuple[float | None, ...], ...] | None = None
+    scale: tuple[float, float] | None = None
 
 
 @runtime_checkable
@@ -246,7 +248,9 @@ class LogProbs:
     """Summed completion log-probs and completion lengths in tokens, both [rows].
 
     A batch of n pairs has 2n rows: the n chosen ones first, then the n rejected ones. Other kinds
-    have one row an example. `mismatched` is [rows] where a method asks for it (KTO), else None.
+    have one row an example. Where the plan asks for it, `mismatched` has the sums of answers to
+    other prompts, one for each row of the whole optimiser step, whatever part of it this is, and
+    without gradient; else it is None.
     """
 
     sums: Tensor
@@ -306,7 +310,8 @@ class Plan:
     `samples` completions a prompt from the `sampler` policy; `gold` lets the teacher's completion
     join the candidates; `judge` says whether candidates are scored, compared or neither, and
     `judged_by` by whom; training starts from `start` and measures log-ratios against
-    `references`; `replay[k]` is the share of iteration t-1-k's own new examples that come back.
+    `references`; `replay[k]` is the share of iteration t-1-k's own new examples that come back;
+    `mismatched` asks for the log-probs of answers paired with other prompts.
     """
 
     samples: int
@@ -317,6 +322,7 @@ class Plan:
     start: PolicyRef = "previous"
     references: tuple[PolicyRef, ...] = ("previous",)
     replay: tuple[float, ...] = ()
+    mismatched: bool = False
 
 
 class Method(Protocol):

@@ -25,7 +25,7 @@ class DNO:
     beta: float = 0.1
     samples: int = 5
     gold: bool = True
-    # Under a score judge on the paper's additive 0–6 scale.
+    # Under a score judge, on the paper's additive 0–6 scale; stretched to that of other judges.
     score_gate: float = 5.0
     gold_margin: float = 2.0
     student_margin: float = 1.0
@@ -60,16 +60,17 @@ class DNO:
         return rules.dno_pairs(group, self.gate(group), self.repeated_ngram, self.repeated_share)
 
     def gate(self, group: Group) -> rules.Gate:
-        """The gate on the scale of the group's values."""
-        if group.preferences is None:
-            return rules.Gate(
+        return rules.gate_of(
+            group,
+            scores=rules.Gate(
                 self.score_gate, self.score_gate, self.gold_margin, self.student_margin
-            )
-        return rules.Gate(
-            self.gold_win_rate,
-            self.student_win_rate,
-            self.gold_win_margin,
-            self.student_win_margin,
+            ),
+            wins=rules.Gate(
+                self.gold_win_rate,
+                self.student_win_rate,
+                self.gold_win_margin,
+                self.student_win_margin,
+            ),
         )
 
     def loss(self, policy: LogProbs, references: Mapping[str, LogProbs], batch: Batch) -> Loss:

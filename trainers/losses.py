@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,7 +50,8 @@ def dpo(policy: LogProbs, reference: LogProbs, beta: float) -> Losses:
 
 
 def r_dpo(policy: LogProbs, reference: LogProbs, beta: float, alpha: float) -> Losses:
-    """Length-regularised DPO: −log σ(β·d + α·(|w| − |l|)), arXiv 2403.19159, Eq. 9.
+    """Length-regularised DPO: −log σ(β·d + α·(|w| − |l|)), the regularised objective
+    of arXiv 2403.19159.
 
     The plus sign penalises length: a chosen answer that is longer (in tokens) leads already, and
     little is left to learn from it.
@@ -92,7 +94,7 @@ def ipo(policy: LogProbs, reference: LogProbs, tau: float, averaged: bool) -> Lo
 def inpo(
     policy: LogProbs, previous: LogProbs, initial: LogProbs, eta: float, tau_over_eta: float
 ) -> Losses:
-    """Iterative Nash policy optimisation, arXiv 2407.00617, Eq. 6:
+    """Iterative Nash policy optimisation, the loss of arXiv 2407.00617, Algorithm 1:
 
         (log π_w/π_l − (τ/η)·log ref_w/ref_l − ((η−τ)/η)·log π_t,w/π_t,l − 1/(2η))²
 
@@ -102,8 +104,8 @@ def inpo(
 
 
 def sppo(policy: LogProbs, reference: LogProbs, win_rates: Tensor, eta: float) -> Losses:
-    """Self-play preference optimisation: (a − η(P_w − ½))² + (b − η(P_l − ½))²,
-    arXiv 2405.00675, Eq. 4.6 for both answers.
+    """Self-play preference optimisation: (a − η(P_w − ½))² + (b − η(P_l − ½))², the squared loss
+    of arXiv 2405.00675, Algorithm 1, for both answers.
 
     `win_rates` [2n] are P_w of the n chosen answers, then P_l of the n rejected ones, against the
     policy that they were sampled from. η is what 1/β is in DPO.
@@ -149,18 +151,15 @@ def kto(
     `mismatched`, which has no gradient; 0 where there was no other prompt. `desirable` [n].
     """
     ratio = policy.sums - reference.sums
-    z = ratio.new_zeros(())
-    if policy.mismatched is not None and reference.mismatched is not None:
-        z = (policy.mismatched - reference.mismatched).detach().sum()
-        z = (z / max(1, policy.mismatched.numel())).clamp(min=0)
-    sign, weight = 2 * desirable.to(ratio.dtype) - 1, desirable.to(ratio.dtype)
-    weight = desirable_weight * weight + undesirable_weight * (1 - weight)
-    values = weight * (-sign * beta * (ratio - z)).sigmoid()
+    z = _mismatched_kl(policy, reference)
+    gain = torch.where(desirable, ratio - z, z - ratio)
+    weight = torch.where(desirable, desirable_weight, undesirable_weight).to(ratio.dtype)
+    values = weight * (-beta * gain).sigmoid()  # 1 − σ(x) = σ(−x)
     diagnostics = {
         "logps": policy.sums.detach(),
         "logratio": ratio.detach(),
         "kl": z.expand_as(ratio),
-        "accuracy": ((ratio.detach() > z) == desirable).to(ratio.dtype),
+        "accuracy": (gain.detach() > 0).to(ratio.dtype),
     }
     return Losses(values, diagnostics)
 
@@ -221,6 +220,15 @@ def pair_diagnostics(policy: LogProbs, ratios: LogRatios, beta: float) -> dict[s
         "accuracy": (a > b).to(a.dtype),
         "chosen_falls": (a < 0).to(a.dtype),
     }
+
+
+def _mismatched_kl(policy: LogProbs, reference: LogProbs) -> Tensor:
+    """z: a scalar without gradient."""
+    if policy.mismatched is None or reference.mismatched is None:
+        return policy.sums.new_zeros(())
+    ratio = (policy.mismatched - reference.mismatched).detach()
+    ratio = ratio[ratio.isfinite()]  # an answer that is impossible there tells nothing
+    return (ratio.sum() / max(1, ratio.numel())).clamp(min=0)
 
 
 def _token_counts(policy: LogProbs) -> Tensor:

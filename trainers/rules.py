@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
-from harness.types import Completion, Group, Pair, Score
+from harness.types import Completion, Group, Labelled, Pair, Score
 
 TOLERANCE = 1e-9
 """Win rates are fractions in floating point: 0.7 − 0.4 falls just short of 0.3 and must not."""
@@ -135,6 +135,35 @@ def all_pairs(group: Group, margin: float, by: Callable[[Group], Values] = value
     ]
 
 
+def gold_wins(group: Group) -> list[Pair]:
+    """The gold answer against every other candidate that reads differently, whoever is better:
+    nobody judges. The values are 1 and 0 by construction."""
+    gold = gold_completion(group)
+    if gold is None:
+        return []
+    return [
+        Pair(group.prompt, gold, other, 1.0, 0.0)
+        for other in group.completions
+        if other.source != "gold" and other.text.strip() != gold.text.strip()
+    ]
+
+
+def labelled(group: Group) -> list[Labelled]:
+    """Candidates above their pool's mean value are desirable, those below it are not; those at it
+    say nothing. So no threshold hangs on a judge's scale, and a pool that ties gives nothing. A
+    text that came out on both sides (a noisy judge) is left out."""
+    pool = usable(group)
+    mean = sum(sorted(c.value for c in pool)) / max(1, len(pool))
+    good = [c for c in pool if c.value - mean > TOLERANCE]
+    bad = [c for c in pool if mean - c.value > TOLERANCE]
+    return [
+        Labelled(group.prompt, c.completion, desirable)
+        for side, other, desirable in ((good, bad, True), (bad, good, False))
+        for c in side
+        if not any(c.same_text(o) for o in other)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What a positive must reach, and by how much it must lead its negative: one pair of numbers
@@ -145,6 +174,16 @@ class Gate:
     gold_margin: float
     student_margin: float
 
+    def on(self, scale: tuple[float, float]) -> Gate:
+        """This gate, which is meant for scores of 0–6, for scores of another scale."""
+        low, unit = scale[0], (scale[1] - scale[0]) / 6
+        return Gate(
+            low + unit * self.gold,
+            low + unit * self.student,
+            unit * self.gold_margin,
+            unit * self.student_margin,
+        )
+
     def passes(self, positive: Candidate) -> bool:
         least = self.gold if positive.is_gold else self.student
         return positive.value >= least - TOLERANCE
@@ -152,6 +191,14 @@ class Gate:
     def leads(self, positive: Candidate, negative: Candidate) -> bool:
         margin = self.gold_margin if positive.is_gold else self.student_margin
         return positive.value - negative.value >= margin - TOLERANCE
+
+
+def gate_of(group: Group, scores: Gate, wins: Gate) -> Gate:
+    """The gate for the group's values: `wins` where they are win rates inside the pool, `scores`
+    (given for 0–6) on the judge's own scale where they are its scores."""
+    if group.preferences is not None:
+        return wins
+    return scores if group.scale is None else scores.on(group.scale)
 
 
 def dno_pairs(group: Group, gate: Gate, ngram: int, repeated_share: float) -> list[Pair]:

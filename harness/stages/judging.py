@@ -40,6 +40,8 @@ VERDICTS = "verdicts.jsonl"
 CHUNK, MATCHES = 16, 256
 """Prompts, and matches of a scoring, handed to a judge at a time: enough to keep one that asks over
 the network busy. What it says is kept as it comes."""
+SHARES = (0.0, 1.0)
+"""The scale of win rates, and of a data set's own order."""
 DATASET = "dataset"
 """The judge of pairs that the data set ordered itself."""
 
@@ -124,17 +126,17 @@ def judged(
         size = len(group.completions)
         if has_own_pair(group.prompt, plan):
             scores: tuple[Score, ...] = (Score(1.0, DATASET), Score(0.0, DATASET))
-            filled.append(Group(group.prompt, group.completions, scores))
+            filled.append(Group(group.prompt, group.completions, scores, scale=SHARES))
         elif scale is None:
             said = {(i, j): rows[match.id]["p"] for i, j, match in pool_matches(group)}
             preferences = matrix(size, said)
             scores = pool_scores(preferences, judge)
-            filled.append(Group(group.prompt, group.completions, scores, preferences))
+            filled.append(Group(group.prompt, group.completions, scores, preferences, SHARES))
         else:
             given = [rows[f"{group.prompt.id}/{i}"] for i in range(size)]
             scores = tuple(Score(row["value"], judge, row["error"]) for row in given)
             both = _from_scores(scores, scale) if plan.judge == "compare" else None
-            filled.append(Group(group.prompt, group.completions, scores, both))
+            filled.append(Group(group.prompt, group.completions, scores, both, scale))
     return filled
 
 

@@ -61,6 +61,7 @@ def train_stage(
                 ),
                 out=out,
                 on_step=on_step,
+                mismatched=plan.mismatched,
             )
         space.spend(Usage(prompt_tokens=summary.tokens))
         space.write_json(TRAIN, codec.dump(summary))

@@ -23,7 +23,8 @@ class Encoded:
     """All examples of one training, k rows an example (2 for pairs, 1 for the other kinds).
 
     Tensors are on the CPU: `weights` [n]; `values` and `desirable` [n, k]. `sides[j][i]` is row j
-    of example i. `ids` names each example's prompt.
+    of example i. `ids` names each example's prompt. `others[j][i]` is that row's prompt with
+    another prompt's answer; empty where there is no other prompt, None where nobody asked.
     """
 
     ids: tuple[str, ...]
@@ -31,6 +32,7 @@ class Encoded:
     weights: Tensor
     values: Tensor
     desirable: Tensor
+    others: tuple[tuple[Row, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,6 +49,26 @@ class Encoded:
     def select(self, indices: Sequence[int]) -> tuple[Row, ...]:
         """[k · len(indices)] rows of some examples, in the order of `LogProbs`."""
         return tuple(side[i] for side in self.sides for i in indices)
+
+    def mismatched(self, indices: Sequence[int]) -> tuple[Row, ...]:
+        """The same with other prompts' answers."""
+        return tuple(side[i] for side in self.others or () for i in indices)
+
+    def only(self, indices: Sequence[int]) -> Encoded:
+        """Some of the examples, with the others' answers that they have."""
+        chosen = list(indices)
+
+        def pick(sides: tuple[tuple[Row, ...], ...]) -> tuple[tuple[Row, ...], ...]:
+            return tuple(tuple(side[i] for i in chosen) for side in sides)
+
+        return Encoded(
+            tuple(self.ids[i] for i in chosen),
+            pick(self.sides),
+            self.weights[chosen],
+            self.values[chosen],
+            self.desirable[chosen],
+            None if self.others is None else pick(self.others),
+        )
 
     def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
         """What a method's loss sees of some examples."""
@@ -65,22 +87,28 @@ class References:
     by_name: Mapping[str, LogProbs]
 
     def select(
-        self, indices: Sequence[int], examples: int, device: torch.device
+        self, indices: Sequence[int], step: Sequence[int], examples: int, device: torch.device
     ) -> dict[str, LogProbs]:
-        """Those of some of the `examples` examples, in the order of `LogProbs`."""
-        chosen = list(indices)
+        """Those of some of the `examples` examples, in the order of `LogProbs`; `mismatched` is
+        that of the whole step that they belong to."""
 
-        def pick(whole: Tensor) -> Tensor:
-            return whole.view(-1, examples)[:, chosen].flatten().to(device)
+        def pick(whole: Tensor, chosen: Sequence[int]) -> Tensor:
+            return whole.view(-1, examples)[:, list(chosen)].flatten().to(device)
 
         return {
-            name: LogProbs(pick(found.sums), pick(found.lengths))
+            name: LogProbs(
+                pick(found.sums, indices),
+                pick(found.lengths, indices),
+                None if found.mismatched is None else pick(found.mismatched, step),
+            )
             for name, found in self.by_name.items()
         }
 
 
-def encode(examples: Sequence[Example], chat: ChatTokenizer, context: int) -> Encoded:
-    """Examples as token rows of at most `context` tokens.
+def encode(
+    examples: Sequence[Example], chat: ChatTokenizer, context: int, mismatched: bool = False
+) -> Encoded:
+    """Examples as token rows of at most `context` tokens, with `others` where `mismatched`.
 
     HarnessError where there are none, where their kinds are mixed (one loss cannot serve two), or
     where a row is too long: cutting it would train the model never to end such an answer.
@@ -104,12 +132,14 @@ def encode(examples: Sequence[Example], chat: ChatTokenizer, context: int) -> En
         )
         for side in range(len(parts[0][0]))
     )
+    ids = tuple(example.prompt.id for example in examples)
     return Encoded(
-        ids=tuple(example.prompt.id for example in examples),
+        ids=ids,
         sides=sides,
         weights=torch.tensor([example.weight for example in examples], dtype=torch.float32),
         values=torch.tensor([values for _, values, _ in parts], dtype=torch.float32),
         desirable=torch.tensor([desirable for _, _, desirable in parts], dtype=torch.bool),
+        others=_others(ids, sides, context) if mismatched else None,
     )
 
 
@@ -149,6 +179,29 @@ def parts_of(
             return (example.completion,), (0.0,), (example.desirable,)
         case Demo():
             return (example.completion,), (0.0,), (True,)
+
+
+def _others(
+    ids: Sequence[str], sides: Sequence[Sequence[Row]], context: int
+) -> tuple[tuple[Row, ...], ...]:
+    """Each prompt with the answer of the next example (round the end) that has another prompt.
+
+    Decided over all examples, so that steps and forward passes have no say in it. What would be
+    longer than the context is cut: nothing is trained on these rows.
+    """
+    if len(set(ids)) == 1:
+        return ()
+    count = len(ids)
+    after = [
+        next(j % count for j in range(i + 1, i + count) if ids[j % count] != ids[i])
+        for i in range(count)
+    ]
+
+    def joined(mine: Row, its: Row) -> Row:
+        prompt, answer = mine.ids[: mine.prompt_length], its.ids[its.prompt_length :]
+        return Row((*prompt, *answer)[:context], mine.prompt_length)
+
+    return tuple(tuple(joined(side[i], side[j]) for i, j in enumerate(after)) for side in sides)
 
 
 def _row(

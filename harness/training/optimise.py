@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArgu
 from harness.errors import HarnessError
 from harness.records import TrainStep
 from harness.training.batches import Encoded, References, micro_batches, schedule
-from harness.training.logprobs import completion_logprobs
+from harness.training.logprobs import all_logprobs, completion_logprobs
 from harness.types import Method
 
 if TYPE_CHECKING:
@@ -89,8 +90,11 @@ class StepTrainer(Trainer):
         step: list[int] = inputs["indices"].tolist()
         self.sums = defaultdict(float)
         total = torch.zeros((), device=self.args.device)
+        mismatched = self._mismatched(model, step)
         for part in micro_batches(self.data, step, self.micro_batch_size):
-            loss = self.compute_loss(model, {"indices": part})
+            loss = self.compute_loss(
+                model, {"indices": part, "step": step, "mismatched": mismatched}
+            )
             assert isinstance(loss, Tensor)
             loss = loss * (len(part) / len(step))
             self.accelerator.backward(loss)
@@ -105,15 +109,16 @@ class StepTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """The method's mean loss over the examples `inputs["indices"]`, one forward pass."""
+        """The method's mean loss over the examples `inputs["indices"]` of `inputs["step"]`, one
+        forward pass."""
         assert isinstance(model, PreTrainedModel)  # one process: nothing wraps it
         part: tuple[int, ...] = inputs["indices"]
         rows = self.data.select(part)
-        policy = completion_logprobs(model, rows)
+        policy = replace(completion_logprobs(model, rows), mismatched=inputs["mismatched"])
         device = policy.sums.device
         found = self.method.loss(
             policy,
-            self.references.select(part, len(self.data), device),
+            self.references.select(part, inputs["step"], len(self.data), device),
             self.data.batch(part, device),
         )
         if not torch.isfinite(found.mean):
@@ -127,6 +132,16 @@ class StepTrainer(Trainer):
             self.sums[name] += float(values.sum())
         self.tokens += sum(len(row.ids) for row in rows)
         return found.mean
+
+    def _mismatched(self, model: nn.Module, step: Sequence[int]) -> Tensor | None:
+        """The policy's log-probs of a whole step's prompts with other prompts' answers, where the
+        method wants them: before the step, and so the same in each of its forward passes."""
+        if self.data.others is None:
+            return None
+        assert isinstance(model, PreTrainedModel)
+        rows = self.data.mismatched(step)
+        size = self.micro_batch_size * len(self.data.sides)
+        return all_logprobs(model, rows, size).sums.to(model.device)
 
     def log(
         self,

@@ -16,7 +16,7 @@ from harness.models.chat import ChatTokenizer, context_length
 from harness.models.load import load_model, pick_device
 from harness.records import TrainStep, TrainSummary
 from harness.training.batches import Encoded, References, encode
-from harness.training.logprobs import all_logprobs, path_logprobs
+from harness.training.logprobs import Row, all_logprobs, path_logprobs
 from harness.training.optimise import optimise
 from harness.types import Example, LogProbs, Method
 
@@ -65,11 +65,14 @@ def train(
     settings: TrainSettings,
     out: Path,
     on_step: Callable[[TrainStep, int], None],
+    mismatched: bool = False,
 ) -> TrainSummary:
     """Train the model in `start` by `method` and save it to `out`, a whole model folder.
 
     `references` are the folders of the policies that the method's loss compares with; `on_step`
-    gets each optimiser step and how many there will be. Same arguments, same machine: same bytes,
+    gets each optimiser step and how many there will be; `mismatched` also measures prompts with
+    other prompts' answers. Examples to which a reference gives no probability at all are left
+    out: there is no log-ratio to learn from. Same arguments, same machine: same bytes,
     in float32. HarnessError, and no `out`, where the examples cannot be trained on or the loss
     is not finite.
     """
@@ -79,17 +82,19 @@ def train(
         # Float32 on a GPU too: a small step on a bfloat16 weight rounds to no step at all.
         return load_model(path, device, torch.float32)
 
-    data = encode(examples, ChatTokenizer.load(start), context_length(start))
+    data = encode(examples, ChatTokenizer.load(start), context_length(start), mismatched)
     rows_a_pass = settings.micro_batch_size * len(data.sides)
     model = load(start)
     compared = _references(references, start, model, load, data, rows_a_pass)
+    data, compared = _finite(data, compared)
     lora = None if settings.lora is None else _attach(model, settings.lora, settings.seed)
     steps, tokens = optimise(model, data, compared, method, settings, on_step)
     if lora is not None:
         model = lora.merge_and_unload()
-    after = _after(method, all_logprobs(model, data.rows, rows_a_pass), compared, data)
+    policy = _split(all_logprobs(model, _all_rows(data), rows_a_pass), data)
+    after = _after(method, policy, compared, data)
     _save(model, start, out)
-    return TrainSummary(len(data), tokens, steps, after)
+    return TrainSummary(len(data), tokens, steps, after, len(examples) - len(data))
 
 
 def _references(
@@ -104,16 +109,45 @@ def _references(
 
     `model` is the start policy before any step. Others are loaded one after another.
     """
+    rows = _all_rows(data)
     found: dict[Path, LogProbs] = {}
     for path in paths.values():
         real = path.resolve()
         if real in found:
             continue
         if real == start.resolve():
-            found[real] = all_logprobs(model, data.rows, rows_a_pass)
+            found[real] = all_logprobs(model, rows, rows_a_pass)
         else:
-            found[real] = path_logprobs(load, path, data.rows, rows_a_pass)
-    return References({name: found[path.resolve()] for name, path in paths.items()})
+            found[real] = path_logprobs(load, path, rows, rows_a_pass)
+    return References({name: _split(found[path.resolve()], data) for name, path in paths.items()})
+
+
+def _all_rows(data: Encoded) -> tuple[Row, ...]:
+    """The rows to measure: the examples', then those with other prompts' answers."""
+    return (*data.rows, *data.mismatched(range(len(data))))
+
+
+def _split(found: LogProbs, data: Encoded) -> LogProbs:
+    """The log-probs of `_all_rows`, the second part as `mismatched`."""
+    own = len(data.rows)
+    others = None if data.others is None else found.sums[own:]
+    return LogProbs(found.sums[:own], found.lengths[:own], others)
+
+
+def _finite(data: Encoded, references: References) -> tuple[Encoded, References]:
+    """Without the examples of which a reference's log-prob is not finite."""
+    count = len(data)
+    tables = [found.sums.view(-1, count) for found in references.by_name.values()]
+    kept = [i for i in range(count) if all(table[:, i].isfinite().all() for table in tables)]
+    if len(kept) == count:
+        return data, references
+    if not kept:
+        raise HarnessError(
+            "no example has a finite log-prob under every reference policy; look at whether the "
+            "model in use can write these answers at all."
+        )
+    chosen = references.select(kept, kept, count, torch.device("cpu"))
+    return data.only(kept), References(chosen)
 
 
 def _attach(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
@@ -139,7 +173,9 @@ def _after(
     cpu = torch.device("cpu")
     with torch.no_grad():
         loss = method.loss(
-            policy, references.select(everything, len(data), cpu), data.batch(everything, cpu)
+            policy,
+            references.select(everything, everything, len(data), cpu),
+            data.batch(everything, cpu),
         )
     if not torch.isfinite(loss.mean):
         raise HarnessError(
