@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import loop
+from harness import calibrations, loop
 from harness.compare import ANNOTATIONS, compare_annotations
 from harness.config import RunConfig
 from harness.data.annotations import read_annotations
@@ -174,8 +174,14 @@ def write_run_report(paths: Sequence[Path], out: Path) -> Path:
         for record in records
         for shown in shown_outputs(record, SHOWN_PROMPTS)
     ]
-    several = len(records) > 1 and all(record.iterations for record in records)
-    return write_report(records, out, samples, _comparison(records) if several else None)
+    scored = [record.iterations[-1].result.judge for record in records if record.iterations]
+    return write_report(
+        records,
+        out,
+        samples,
+        comparison=_comparison(records) if len(scored) == len(records) > 1 else None,
+        judge=calibrations.sentence(scored[0]) if scored else "",
+    )
 
 
 def _comparison(records: Sequence[RunRecord]) -> Comparison:

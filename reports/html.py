@@ -94,12 +94,13 @@ def write_report(
     out: Path,
     samples: Sequence[OutputSample] = (),
     comparison: Comparison | None = None,
+    judge: str = "",
 ) -> Path:
     """Write OUT/index.html and OUT/figures/*.png and *.svg; return the page's path.
 
     Several runs stand side by side, with the `comparison` of their last iterations. Runs of
     different benchmarks, decodings, judges or opponents are refused: their numbers have no common
-    axis.
+    axis. `judge` says how far their judge can be believed.
     """
     key = common_key(runs)
     figures = write_figures(runs, out / "figures")
@@ -114,7 +115,7 @@ def write_report(
             for run, name in zip(runs, names, strict=True)
         ],
         caveats=(*caveats(runs), *controls.warnings(runs)),
-        notes=notes(runs),
+        notes=(*notes(runs), *([judge] if judge else [])),
         figures=[_inline(file) for file in figures],
         has_pairs=any(file.name == "pairs" for file in figures),
         differences=standing.differences(runs, comparison) if comparison else None,
