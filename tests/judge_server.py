@@ -142,14 +142,15 @@ def steady(body: Body, _number: int) -> Sent:
         first, second = re.findall(r'"output": """(.*?)"""\n    }', asked, re.S)
         d = math.tanh((len(first) - len(second)) / 200)
         return said("m", "length", top={"m": d - 1.2, "M": -d - 1.2, "The": -9.0})
+    last = asked.splitlines()[-1]
+    if last.startswith("Reply with one line"):
+        (text,) = re.findall(r"<(?:answer[-x]*)>\n(.*)\n</answer[-x]*>", asked, re.S)
+        return said(f"Score: {min(5, likes(text))}")
     answers = re.findall(r"<answer (\w+)>\n(.*?)\n</answer \1>", asked, re.S)
-    if "Better:" in asked:
-        better = max(answers, key=lambda answer: len(answer[1]))[0]
+    if last.startswith("Better:"):
+        better = max(answers, key=lambda answer: len(answer[1]) * (answer[0] in last))[0]
         return said(f"It says more.\nBetter: {better}")
-    if answers:
-        return said(f"All fine.\n{json.dumps({name: likes(text) for name, text in answers})}")
-    (text,) = re.findall(r"<answer[-x]*>\n(.*?)\n</answer[-x]*>", asked, re.S)
-    return said(f"Score: {min(5, likes(text))}")
+    return said(f"All fine.\n{json.dumps({name: likes(text) for name, text in answers})}")
 
 
 def likes(text: str) -> int:

@@ -84,7 +84,9 @@ def _read(settings: dict[str, Any], template: str) -> Protocol:
 
 def is_swapped(instruction: str) -> bool:
     """Whether AlpacaEval shows the outputs in the other order; the same for every model."""
-    return Random(f"is_switched_outputs{instruction}0").choices([False, True])[0]
+    seed = f"is_switched_outputs{instruction}0"
+    # as bytes, which seed as the text does, since half a surrogate pair is no text
+    return Random(seed.encode("utf-8", "surrogatepass")).choices([False, True])[0]
 
 
 def first_share(reply: Reply) -> float:
