@@ -1,20 +1,31 @@
-"""The built-in methods: their plans, what they train on, which reference their loss reads."""
+"""The built-in methods: their plans, what they train on, which reference their loss reads, and
+that each is driven by either kind of judge."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, fields, is_dataclass
+from importlib.metadata import entry_points
 from random import Random
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from harness.judges.adapters import pool_matches
 from harness.rubric import ADDITIVE, SCORE_PREFIX, judge_prompt
+from harness.stages.judging import judged as judged_groups
+from harness.training.batches import parts_of
 from harness.types import (
     Batch,
     Completion,
     Demo,
+    Example,
     Group,
+    Labelled,
     LogProbs,
     Message,
     Method,
@@ -24,12 +35,25 @@ from harness.types import (
     Score,
 )
 from trainers.dno import DNO
+from trainers.dno_lookahead import DNOLookahead
+from trainers.dno_restrictive import DNORestrictive
+from trainers.inpo import INPO
+from trainers.ipo import IPO
 from trainers.iterative_dpo import IterativeDPO
+from trainers.kto import KTO
 from trainers.offline_dpo import OfflineDPO
+from trainers.r_dpo import RDPO
 from trainers.self_rewarding import SelfRewarding, judge_demos
 from trainers.sft import SFT
+from trainers.sft_positives import SFTPositives
+from trainers.simpo import SimPO
+from trainers.spin import SPIN
 
-METHODS: list[Method] = [DNO(), IterativeDPO(), OfflineDPO(), SelfRewarding(), SFT()]
+METHODS: dict[str, Method] = {
+    entry.name: entry.load()()
+    for entry in entry_points(group="harness.methods")
+    if entry.dist and entry.dist.name == "posttrain-harness"
+}
 
 ANSWER = "The Danube rises in the Black Forest\nand reaches the Black Sea in Romania."
 PROMPT = Prompt("p", (Message("user", "Name a river."),), gold=ANSWER, source="mini")
@@ -56,62 +80,80 @@ POLICY, REFERENCE = log_probs(-40.0, -55.0), log_probs(-42.0, -50.0)
 # --- plans ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_a_method_is_a_frozen_dataclass_with_settings_only(method: Method) -> None:
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_a_frozen_dataclass_with_settings_only(name: str) -> None:
+    method = METHODS[name]
+    assert method.name == name
     assert is_dataclass(method)
     assert not {"name", "paper", "defaults"} & {field.name for field in fields(method)}
     with pytest.raises(FrozenInstanceError):
         method.name = "other"
-    assert method.name
     assert "arXiv" in method.paper
     assert method.defaults.learning_rate < method.defaults.lora_learning_rate
 
 
-def test_dno_plan() -> None:
-    assert DNO().plan(3, 6) == Plan(
-        samples=5,
-        sampler="previous",
-        gold=True,
-        judge="score",
-        start="previous",
-        references=("previous",),
-        replay=(0.30, 0.15),
-    )
-    assert DNO(samples=2, gold=False, replay=()).plan(1, 1) == Plan(
-        samples=2, sampler="previous", gold=False, judge="score"
-    )
+# samples, sampler, gold, judge, references, replay; each trains from the previous policy
+PLANS: dict[str, tuple[Any, ...]] = {
+    "dno": (5, "previous", True, "score", ("previous",), (0.30, 0.15)),
+    "dno-lookahead": (5, "previous", True, "score", ("previous",), (0.30, 0.15)),
+    "dno-regression": (5, "previous", False, "compare", ("previous",), ()),
+    "dno-regularised": (5, "previous", False, "compare", ("previous", "initial"), ()),
+    "dno-restrictive": (5, "previous", True, "score", ("previous",), (0.30, 0.15)),
+    "inpo": (8, "previous", False, "compare", ("previous", "initial"), ()),
+    "ipo": (4, "initial", True, "score", ("initial",), ()),
+    "iterative-dpo": (4, "previous", False, "compare", ("previous",), ()),
+    "kto": (4, "initial", True, "score", ("initial",), ()),
+    "offline-dpo": (4, "initial", True, "score", ("initial",), ()),
+    "r-dpo": (4, "initial", True, "score", ("initial",), ()),
+    "self-rewarding": (4, "previous", False, "score", ("previous",), ()),
+    "sft": (0, "none", True, "none", (), ()),
+    "sft-positives": (5, "previous", True, "score", (), ()),
+    "simpo": (4, "initial", True, "score", (), ()),
+    "spin": (1, "previous", True, "none", ("previous",), (1.0,)),
+    "sppo": (5, "previous", False, "compare", ("previous",), ()),
+}
 
 
-def test_sft_plan() -> None:
-    assert SFT().plan(1, 3) == Plan(
-        samples=0, sampler="none", gold=True, judge="none", references=()
-    )
+def test_plans_of_iteration_2() -> None:
+    for name, method in METHODS.items():
+        samples, sampler, gold, judge, references, replay = PLANS[name]
+        plan = Plan(
+            samples=samples,
+            sampler=sampler,
+            gold=gold,
+            judge=judge,
+            judged_by="self" if name == "self-rewarding" else "configured",
+            references=references,
+            replay=replay,
+            mismatched=name == "kto",
+        )
+        assert method.plan(2, 3) == plan, name
+    assert PLANS.keys() == METHODS.keys()
 
 
-def test_offline_dpo_plan() -> None:
-    assert OfflineDPO().plan(2, 3) == Plan(
-        samples=4, sampler="initial", gold=True, judge="score", references=("initial",)
-    )
+def test_lookahead_ends_with_all_pairs_from_the_start_model() -> None:
+    """Before, it is DNO; a run of one iteration is DNO's first one."""
+    for t in (1, 2):
+        assert DNOLookahead().plan(t, 3) == DNO().plan(t, 3)
+    last = DNOLookahead().plan(3, 3)
+    assert (last.start, last.references) == ("initial", ("initial",))
+    assert (last.sampler, last.replay) == ("previous", (1.0, 1.0))
+    assert DNOLookahead().plan(1, 1).replay == ()
 
 
-@pytest.mark.parametrize("reference", ["previous", "initial"])
-def test_iterative_dpo_plan(reference: str) -> None:
-    method = IterativeDPO(reference=reference)  # type: ignore[arg-type]
-    assert method.plan(1, 3) == Plan(
-        samples=4,
-        sampler="previous",
-        gold=False,
-        judge="compare",
-        references=(reference,),  # type: ignore[arg-type]
-    )
+def test_settings_reach_the_plan() -> None:
+    plan = DNO(samples=2, gold=False, replay=()).plan(1, 1)
+    assert plan == Plan(samples=2, sampler="previous", gold=False, judge="score")
+    assert IterativeDPO(reference="initial").plan(1, 1).references == ("initial",)
+    on_policy = IPO(sampler="previous", reference="previous").plan(1, 1)
+    assert (on_policy.sampler, on_policy.gold) == ("previous", False)
+    assert on_policy.references == ("previous",)
+    assert not SimPO(sampler="previous").plan(1, 1).gold
 
 
-def test_self_rewarding_plans() -> None:
+def test_self_rewarding_begins_with_a_seed_stage() -> None:
     seed = Plan(samples=0, sampler="none", gold=True, judge="none", references=())
     assert SelfRewarding().plan(1, 3) == SelfRewarding().plan(1, 1) == seed
-    assert SelfRewarding().plan(2, 3) == Plan(
-        samples=4, sampler="previous", gold=False, judge="score", judged_by="self"
-    )
 
 
 # --- losses -----------------------------------------------------------------------------------
@@ -125,13 +167,18 @@ def test_self_rewarding_plans() -> None:
         (IterativeDPO(), {"previous": REFERENCE}),
         (IterativeDPO(reference="initial"), {"initial": REFERENCE}),
         (SelfRewarding(), {"previous": REFERENCE}),
+        (SPIN(), {"previous": REFERENCE}),
+        (DNORestrictive(), {"previous": REFERENCE}),
+        (DNOLookahead(), {"previous": REFERENCE}),
+        (DNOLookahead(), {"initial": REFERENCE}),
     ],
     ids=lambda value: getattr(value, "name", "ref"),
 )
 def test_pair_methods_are_dpo_against_their_reference(
     method: Method, references: Mapping[str, LogProbs]
 ) -> None:
-    assert tuple(references) == method.plan(2, 2).references
+    last = 2 if "initial" in references else 3
+    assert tuple(references) == method.plan(2, last).references
     loss = method.loss(POLICY, references, batch(2, 1))
     assert loss.mean.item() == pytest.approx(0.403186, abs=1e-5)
     assert loss.diagnostics["margin"].tolist() == pytest.approx([0.7])
@@ -142,7 +189,31 @@ def test_beta_is_a_setting() -> None:
     assert loss.mean.item() == pytest.approx(0.658760, abs=1e-5)
 
 
-@pytest.mark.parametrize("method", [SFT(), SelfRewarding()], ids=lambda method: method.name)
+def test_the_published_values_come_out_of_the_methods() -> None:
+    """By their defaults, or by the settings that the published values are for."""
+    both = {"previous": REFERENCE, "initial": REFERENCE}
+    soft = Batch(torch.ones(1), torch.tensor([0.8, 0.3]), torch.tensor([True, False]))
+    rates = Batch(torch.ones(1), torch.tensor([0.7, 0.3]), torch.tensor([True, False]))
+    for name, batched, expected in (
+        ("dno-regression", soft, 0.667465),
+        ("dno-regularised", soft, 0.667465),  # both references agree
+        ("ipo", soft, 4.0),
+        ("simpo", soft, 1.463282),
+        ("sppo", rates, 77_229.0),
+    ):
+        found = METHODS[name].loss(POLICY, both, batched).mean.item()
+        assert found == pytest.approx(expected, abs=1e-5, rel=1e-6), name
+    assert IPO(averaged=True).loss(POLICY, both, soft).mean.item() == pytest.approx(22.09, abs=1e-5)
+    labels = Batch(torch.ones(2), torch.zeros(2), torch.tensor([True, False]))
+    kto = KTO().loss(POLICY, both, labels).mean.item()
+    assert kto == pytest.approx((0.450166 + 0.377541) / 2, abs=1e-5)
+    assert RDPO(alpha=0.0).loss(POLICY, both, soft).mean.item() == pytest.approx(0.403186, abs=1e-5)
+    assert INPO(tau_over_eta=0.5).loss(POLICY, both, soft).mean.item() == pytest.approx(93.0**2)
+
+
+@pytest.mark.parametrize(
+    "method", [SFT(), SFTPositives(), SelfRewarding()], ids=lambda method: method.name
+)
 def test_demo_batches_need_no_reference(method: Method) -> None:
     assert method.plan(1, 2).references == ()
     loss = method.loss(POLICY, {}, batch(2, 2))
@@ -165,6 +236,137 @@ def test_best_against_worst(method: Method) -> None:
         Pair(PROMPT, STUDENTS[1], STUDENTS[2], 5, 1)
     ]
     assert list(method.examples(judged(2, 2, 2), Random(0))) == []
+
+
+def test_restrictive_lets_only_the_teacher_win() -> None:
+    pool = (*STUDENTS, GOLD)
+    scores = tuple(Score(value, "judge") for value in (6, 1, 3, 5))
+    found = DNORestrictive().examples(Group(PROMPT, pool, scores), Random(0))
+    assert [(p.chosen, p.rejected.sample) for p in found] == [(GOLD, 1), (GOLD, 2)]
+    beaten = tuple(Score(value, "judge") for value in (6, 6, 6, 4))
+    assert DNORestrictive().examples(Group(PROMPT, pool, beaten), Random(0)) == []
+
+
+def test_sft_positives_imitates_the_best_and_the_gold_answer_among_equals() -> None:
+    pool = (*STUDENTS, GOLD)
+    best = Group(PROMPT, pool, tuple(Score(value, "judge") for value in (5, 6, 1, 4)))
+    assert SFTPositives().examples(best, Random(0)) == [Demo(PROMPT, STUDENTS[1])]
+    equal = Group(PROMPT, pool, tuple(Score(value, "judge") for value in (5, 5, 1, 5)))
+    assert SFTPositives().examples(equal, Random(0)) == [Demo(PROMPT, GOLD)]
+
+
+# --- either kind of judge ---------------------------------------------------------------------
+
+
+@st.composite
+def judged_pools(draw: st.DrawFn, plan: Plan) -> Group:
+    """One prompt's pool as the harness hands it to a method: a judge of either kind said
+    something, or failed, or was not asked."""
+    words = ["The Danube.", "No idea.", "The Elbe.", "and so on " * 20]
+    texts = draw(st.lists(st.sampled_from(words), min_size=plan.samples, max_size=plan.samples))
+    pool = [Completion("p", i, text) for i, text in enumerate(texts)]
+    if plan.gold and draw(st.booleans()):
+        pool.append(GOLD)
+    group = Group(PROMPT, tuple(pool))
+    if plan.judge == "none":
+        return group
+    failing = draw(st.booleans())
+    compares = plan.judged_by == "configured" and draw(st.booleans())
+    said: st.SearchStrategy[float] = st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0])
+    names = (
+        [match.id for _, _, match in pool_matches(group)]
+        if compares
+        else [f"p/{i}" for i in range(len(pool))]
+    )
+    low, high = draw(st.sampled_from([(0.0, 6.0), (1.0, 10.0), (-1.0, 1.0)]))
+    rows = {}
+    for name in names:
+        value = draw(st.none() | said) if failing else draw(said)
+        score = None if value is None else low + value * (high - low)
+        rows[name] = {"p": value, "value": score, "error": None if value is not None else "timeout"}
+    scale = None if compares else (low, high)
+    (found,) = judged_groups([group], plan, "judge", scale, rows)
+    return found
+
+
+@pytest.mark.parametrize("name", METHODS)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_judge_drives_any_method(name: str, data: st.DataObject) -> None:
+    """Whatever it says: examples of one kind, two different texts a pair, no failure used; and a
+    finite loss with a finite gradient."""
+    method = METHODS[name]
+    plan = method.plan(2, 3)
+    group = data.draw(judged_pools(plan))
+    examples = list(method.examples(group, Random(0)))
+    assert examples == list(method.examples(group, Random(0)))
+    assert len({type(example) for example in examples}) <= 1
+    failed = {
+        completion
+        for completion, score in zip(group.completions, group.scores or (), strict=False)
+        if score.value is None
+    }
+    for example in examples:
+        completions, values, _ = parts_of(example)
+        assert not failed & set(completions)
+        assert all(math.isfinite(value) for value in values)
+        assert len({c.text.strip() for c in completions}) == len(completions)
+    if examples:
+        loss, gradient = loss_of(method, plan, examples)
+        assert loss.isfinite()
+        assert gradient.isfinite().all()
+
+
+def loss_of(
+    method: Method, plan: Plan, examples: list[Example]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of a batch of the examples, and its gradient, at log-probs made up."""
+    parts = [parts_of(example) for example in examples]
+    sides = len(parts[0][0])
+    rows = sides * len(parts)
+    sums = torch.linspace(-90, -1, rows).requires_grad_()
+    lengths = torch.arange(1, rows + 1)
+    others = torch.linspace(-50, -2, rows) if plan.mismatched else None
+    references = {
+        name: LogProbs(torch.full((rows,), -30.0 - shift), lengths, others)
+        for shift, name in enumerate(plan.references)
+    }
+    batch = Batch(
+        torch.ones(len(parts)),
+        torch.tensor([values for _, values, _ in parts]).T.flatten(),
+        torch.tensor([desirable for _, _, desirable in parts]).T.flatten(),
+    )
+    loss = method.loss(LogProbs(sums, lengths, others), references, batch).mean
+    (gradient,) = torch.autograd.grad(loss, sums)
+    return loss, gradient
+
+
+@pytest.mark.parametrize("judge", ["pair", "score"])
+def test_a_clear_order_teaches_every_method(judge: str) -> None:
+    """The gold answer best, the samples in order: no method is left without an example, and what
+    it takes for good is better than what it takes for bad."""
+    for name, method in METHODS.items():
+        plan = method.plan(2, 3)
+        pool = [Completion("p", i, f"River {i}.") for i in range(plan.samples)]
+        group = Group(PROMPT, (*([GOLD] if plan.gold else []), *pool))
+        size = len(group.completions)
+        rows: dict[str, dict[str, Any]] = {
+            f"p/{i}-{j}": {"p": 0.9, "error": None} for i in range(size) for j in range(size)
+        } | {f"p/{i}": {"value": 6 - 5 * i / max(1, size - 1), "error": None} for i in range(size)}
+        if plan.judge != "none":
+            scale = (0.0, 6.0) if judge == "score" or plan.judged_by == "self" else None
+            (group,) = judged_groups([group], plan, "judge", scale, rows)
+        examples = list(method.examples(group, Random(0)))
+        assert examples, name
+        order = {completion.text: i for i, completion in enumerate(group.completions)}
+        for example in examples:
+            match example:
+                case Pair():
+                    assert order[example.chosen.text] < order[example.rejected.text], name
+                case Labelled():
+                    assert example.desirable == (2 * order[example.completion.text] < size - 1)
+                case Demo():
+                    assert order[example.completion.text] == 0, name
 
 
 def test_dno_lets_the_student_beat_the_teacher() -> None:

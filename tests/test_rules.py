@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from harness.types import Completion, Group, Message, Pair, Prompt, Score, Source
+from harness.types import Completion, Group, Labelled, Message, Pair, Prompt, Score, Source
 from trainers import rules
 from trainers.dno import DNO
 
@@ -211,6 +213,55 @@ def test_the_methods_gate_is_the_papers() -> None:
     assert DNO().gate(compared([[0.5]])) == PAIR_GATE
 
 
+def test_the_gate_is_stretched_to_the_judge_s_scale() -> None:
+    """The same pools, scored 0–6, 1–10 and −1..1, give the same pairs."""
+    settings = DNO()
+    for values in ([5, 6, 5, 4, 3], [4, 4.9, 0, 0], [6, 4, 2, 5.5]):
+        expected = samples(settings.examples(scored(values, gold=0), Random(0)))
+        for low, high in ((0, 6), (1, 10), (-1, 1)):
+            unit = (high - low) / 6
+            group = scored([low + unit * value for value in values], gold=0)
+            found = settings.examples(replace(group, scale=(low, high)), Random(0))
+            assert samples(found) == expected, (low, high)
+
+
+# --- the others -------------------------------------------------------------------------------
+
+
+def test_soft_values_are_mean_preferences_without_oneself() -> None:
+    group = compared([[0.6, 0.9], [0.8]])
+    assert rules.soft_values(group) == pytest.approx((0.75, (0.4 + 0.8) / 2, (0.1 + 0.2) / 2))
+    assert rules.soft_values(compared([[0.6, None], [0.8]])) == (None, pytest.approx(0.6), None)
+    assert rules.soft_values(scored([1, 2])) == (None, None)
+
+
+def test_all_pairs_has_every_two_texts_with_the_better_one_first() -> None:
+    group = compared([[0.6, 0.9, 0.6], [0.8, 0.5], [0.2]], ["a", "b", "c", "b"])
+    found = rules.all_pairs(group, 0, rules.soft_values)
+    assert samples(found) == [(0, 1), (0, 2), (0, 3), (1, 2), (3, 2)]
+    assert all(pair.margin >= 0 for pair in found)
+    assert samples(rules.all_pairs(group, 0.4, rules.soft_values)) == [(0, 2), (1, 2), (3, 2)]
+    assert samples(rules.all_pairs(scored([3, 5, 4.5]), 1)) == [(1, 0), (2, 0)]
+
+
+def test_the_gold_answer_always_wins() -> None:
+    pool = completions(["gold", "a", "gold ", "b"], gold=0)
+    found = rules.gold_wins(Group(PROMPT, pool))
+    assert [(p.chosen.sample, p.rejected.sample) for p in found] == [(0, 1), (0, 3)]
+    assert {(p.chosen_value, p.rejected_value) for p in found} == {(1.0, 0.0)}
+    assert rules.gold_wins(Group(PROMPT, completions(["a", "b"]))) == []
+    assert rules.gold_wins(Group(PROMPT, completions(["gold"], gold=0))) == []
+
+
+def test_labels_are_set_by_the_pool_s_mean() -> None:
+    found = rules.labelled(scored([6, 3, 3, 0, None, 3]))
+    assert [(e.completion.sample, e.desirable) for e in found] == [(0, True), (3, False)]
+    found = rules.labelled(compared([[0.9, 0.9], [0.9]]))
+    assert [(e.completion.sample, e.desirable) for e in found] == [(0, True), (2, False)]
+    noisy = rules.labelled(scored([6, 0, 5, 1], ["same", "same ", "good", "bad"]))
+    assert [(e.completion.sample, e.desirable) for e in noisy] == [(2, True), (3, False)]
+
+
 # --- degenerate pools -------------------------------------------------------------------------
 
 DEGENERATE = {
@@ -236,8 +287,20 @@ DEGENERATE = {
 
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_pools_give_nothing(name: str) -> None:
-    assert rules.best_worst(DEGENERATE[name]) == []
-    assert dno(DEGENERATE[name]) == []
+    group = DEGENERATE[name]
+    assert rules.best_worst(group) == []
+    assert dno(group) == []
+    assert rules.labelled(group) == []
+    assert rules.all_pairs(group, 0.1) == []
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_pools_give_soft_targets_ties_at_most(name: str) -> None:
+    """Two texts that tie are an example to a regression: their log-ratios are to stay equal."""
+    for pair in rules.all_pairs(DEGENERATE[name], 0, rules.soft_values):
+        assert pair.margin == pytest.approx(0, abs=1e-9)
+        assert pair.chosen.text != pair.rejected.text
+        assert "tied" in name or "cycle" in name
 
 
 # --- what holds for every pool ----------------------------------------------------------------
@@ -309,8 +372,21 @@ def test_every_pair_within_gate_and_margin_is_there(group: Group) -> None:
 @quick
 @given(groups)
 def test_identical_candidates_never_pair(group: Group) -> None:
-    for pair in dno(group) + rules.best_worst(group):
+    soft = rules.all_pairs(group, 0, rules.soft_values)
+    for pair in dno(group) + rules.best_worst(group) + rules.gold_wins(group) + soft:
         assert pair.chosen.text != pair.rejected.text
+    labels: dict[str, set[bool]] = {}
+    for example in rules.labelled(group):
+        labels.setdefault(example.completion.text, set()).add(example.desirable)
+    assert all(len(found) == 1 for found in labels.values())
+
+
+def label(example: Labelled) -> tuple[int, bool]:
+    return example.completion.sample, example.desirable
+
+
+def soft(group: Group) -> list[float]:
+    return [pair.margin for pair in rules.all_pairs(group, 0, rules.soft_values)]
 
 
 @quick
@@ -320,6 +396,9 @@ def test_the_order_of_candidates_does_not_matter(group: Group, data: st.DataObje
     other = permuted(group, order)
     assert Counter(samples(dno(other))) == Counter(samples(dno(group)))
     assert samples(rules.best_worst(other)) == samples(rules.best_worst(group))
+    assert samples(rules.gold_wins(other)) == samples(rules.gold_wins(group))
+    assert sorted(map(label, rules.labelled(other))) == sorted(map(label, rules.labelled(group)))
+    assert sorted(soft(other)) == pytest.approx(sorted(soft(group)))
 
 
 @quick
@@ -331,8 +410,9 @@ def test_failed_judgements_are_never_used(group: Group) -> None:
     if group.preferences is not None:
         rows = {i for i, row in enumerate(group.preferences) if any(p is None for p in row)}
         assert rows <= failed
-    for pair in dno(group) + rules.best_worst(group):
+    for pair in dno(group) + rules.best_worst(group) + rules.all_pairs(group, 0, rules.soft_values):
         assert not failed & {pair.chosen.sample, pair.rejected.sample}
+    assert not failed & {example.completion.sample for example in rules.labelled(group)}
 
 
 @quick
