@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -39,6 +39,8 @@ from harness.types import (
     Prompt,
 )
 from trainers.dno import DNO
+from trainers.ipo import IPO
+from trainers.kto import KTO
 from trainers.sft import SFT
 
 CPU = torch.device("cpu")
@@ -101,6 +103,14 @@ def demos(count: int) -> list[Example]:
     return [Demo(prompt(i), completion(i, 0)) for i in range(count)]
 
 
+def labelled(count: int) -> list[Example]:
+    """Two answers a prompt, one good and one bad."""
+    return [
+        Labelled(prompt(i // 2), completion(i // 2, i % 2), desirable=i % 2 == 0)
+        for i in range(count)
+    ]
+
+
 def run(
     start: Path,
     out: Path,
@@ -108,6 +118,7 @@ def run(
     method: Method | None = None,
     references: Mapping[str, Path] | None = None,
     settings: TrainSettings = SETTINGS,
+    mismatched: bool = False,
 ) -> TrainSummary:
     return train(
         start=start,
@@ -117,6 +128,7 @@ def run(
         settings=settings,
         out=out,
         on_step=lambda _step, _total: None,
+        mismatched=mismatched,
     )
 
 
@@ -251,6 +263,86 @@ def test_micro_batches_change_nothing(start: Path, tmp_path: Path) -> None:
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, atol=2e-4, rtol=1e-4)
         torch.testing.assert_close(weights[2][name], tensor, atol=2e-4, rtol=1e-4)
+
+
+def test_mismatched_answers_are_other_prompts_and_fit_the_context(start: Path) -> None:
+    """The next example of another prompt, round the end; with one prompt alone there is none."""
+    chat = ChatTokenizer.load(start)
+    data = encode(labelled(5), chat, 2048, mismatched=True)
+    (side,) = data.sides
+    for index, partner in enumerate((2, 2, 4, 4, 0)):
+        found, mine, its = data.mismatched([index])[0], side[index], side[partner]
+        assert found.ids[: found.prompt_length] == mine.ids[: mine.prompt_length]
+        assert found.ids[found.prompt_length :] == its.ids[its.prompt_length :]
+    context = max(len(row.ids) for row in data.rows)
+    short = encode(labelled(5), chat, context, mismatched=True)
+    assert max(len(row.ids) for row in short.mismatched(range(5))) <= context
+    assert encode(labelled(2), chat, 2048, mismatched=True).mismatched(range(2)) == ()
+    assert encode(labelled(5), chat, 2048).mismatched(range(5)) == ()
+
+
+def test_kto_does_not_depend_on_the_micro_batches(start: Path, tmp_path: Path) -> None:
+    """z is the whole step's, so steps of 8 and 2 are the same in passes of 8, 3 and 1."""
+    found = []
+    for size in (8, 3, 1):
+        found.append(
+            run(
+                start,
+                tmp_path / f"{size}",
+                labelled(10),
+                method=KTO(),
+                references={"initial": start},
+                settings=replace(SETTINGS, micro_batch_size=size),
+                mismatched=True,
+            )
+        )
+    whole, *others = found
+    assert whole.steps[0].loss == pytest.approx(0.5, abs=1e-6)
+    assert whole.steps[-1].diagnostics["kl"] > 0
+    assert whole.after["loss"] < 0.5
+    for other in others:
+        for mine, its in zip(other.steps, whole.steps, strict=True):
+            assert mine.loss == pytest.approx(its.loss, abs=1e-5)
+            assert mine.diagnostics["kl"] == pytest.approx(its.diagnostics["kl"], abs=1e-3)
+    alone = run(
+        start,
+        tmp_path / "alone",
+        labelled(2),
+        method=KTO(),
+        references={"initial": start},
+        mismatched=True,
+    )
+    assert alone.after["kl"] == 0
+    assert math.isfinite(alone.after["loss"])
+
+
+def test_what_a_reference_cannot_write_is_left_out(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """−∞ under the reference is no log-ratio: the example is counted, the rest trains as if it
+    had never been there."""
+    monkeypatch.setattr(train_module, "all_logprobs", with_infinity({1, 6}))  # of 4 pairs: 1 and 2
+    found = run(start, tmp_path / "out", pairs(4))
+    monkeypatch.undo()
+    assert (found.examples, found.left_out) == (2, 2)
+    expected = run(start, tmp_path / "rest", [pairs(4)[0], pairs(4)[3]])
+    assert expected.left_out == 0
+    assert [s.loss for s in found.steps] == pytest.approx([s.loss for s in expected.steps])
+    monkeypatch.setattr(train_module, "all_logprobs", with_infinity({0, 1, 2, 3}))
+    with pytest.raises(HarnessError, match="no example has a finite log-prob"):
+        run(start, tmp_path / "none", pairs(4))
+
+
+def with_infinity(rows: set[int]) -> Callable[..., LogProbs]:
+    """`all_logprobs`, but in its first call of eight rows these are impossible."""
+
+    def found(model: PreTrainedModel, asked: tuple[Row, ...], size: int) -> LogProbs:
+        measured = all_logprobs(model, asked, size)
+        if len(asked) == 8:
+            measured.sums[list(rows)] = -math.inf
+        return measured
+
+    return found
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=4, alpha=8)])
@@ -408,13 +500,23 @@ def test_a_loss_that_is_no_number_ends_training(
 # --- against TRL ------------------------------------------------------------------------------
 
 
-def test_ten_steps_of_dpo_equal_trl(start: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "loss_type", "beta"),
+    # TRL's ipo averages over tokens, and its β is τ
+    [(DNO(), "sigmoid", DNO().beta), (IPO(averaged=True), "ipo", IPO().tau)],
+    ids=["dpo", "ipo"],
+)
+def test_ten_steps_equal_trl(
+    start: Path, tmp_path: Path, method: Method, loss_type: str, beta: float
+) -> None:
     settings = replace(SETTINGS, batch_size=4, micro_batch_size=4, epochs=5, learning_rate=1e-4)
     examples = [like_trl(pair, ChatTokenizer.load(start)) for pair in pairs(8)]
-    ours = run(start, tmp_path / "out", examples, settings=settings)
+    (reference,) = method.plan(1, 1).references
+    ours = run(start, tmp_path / "out", examples, method, {reference: start}, settings)
     # TRL gets the very steps of ours, in order.
     order = [index for step in schedule(8, 4, 5, settings.seed) for index in step]
-    theirs = trl_losses(start, tmp_path / "trl", [examples[i] for i in order], settings)
+    again = [examples[i] for i in order]
+    theirs = trl_losses(start, tmp_path / "trl", again, settings, loss_type, beta)
     assert [step.loss for step in ours.steps] == pytest.approx(theirs, abs=1e-5)
     assert theirs[-1] < theirs[0] - 0.01
 
@@ -431,7 +533,12 @@ def like_trl(pair: Example, chat: ChatTokenizer) -> Example:
 
 
 def trl_losses(
-    start: Path, folder: Path, examples: list[Example], settings: TrainSettings
+    start: Path,
+    folder: Path,
+    examples: list[Example],
+    settings: TrainSettings,
+    loss_type: str,
+    beta: float,
 ) -> list[float]:
     """The losses of TRL's DPOTrainer on consecutive batches of the examples."""
     with warnings.catch_warnings():
@@ -454,7 +561,8 @@ def trl_losses(
             ref_model=load_model(start, CPU, torch.float32),
             args=DPOConfig(
                 output_dir=str(folder),
-                beta=DNO().beta,
+                loss_type=[loss_type],
+                beta=beta,
                 learning_rate=settings.learning_rate,
                 per_device_train_batch_size=settings.batch_size,
                 num_train_epochs=1,
