@@ -1,0 +1,214 @@
+"""How good the offline judge is, with 95% intervals from a bootstrap over instructions.
+
+    python benchmarks/offline_judge.py FOLDER [--quick]
+
+1. Cross-validated on the judged models: models left out, then models and instructions left out.
+   AUC against GPT-4-Turbo's decision (preference > 1.5), over all rows, and within an instruction:
+   the concordance over pairs of models on one instruction, averaged over instructions with both
+   outcomes. Both also without the FuseChat models in the training. Then pairs of two judged models,
+   both left out, and controls of models left out.
+2. The shipped judge on the models without judgements: Spearman of its win rate and LC with the
+   published ones, which had no part in training or choice.
+3. The embedded prompts' gold answers against their controls; comparisons a second on one core.
+
+Needs LightGBM for 1; --quick leaves 1 out.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pandas as pd
+from alpaca_archive import Archive, load
+from offline_controls import KINDS, spoil
+from scipy.stats import rankdata, spearmanr
+
+from harness.data.sources import load_prompts
+from harness.judges.offline.judge import OfflineJudge
+from harness.scoring.bootstrap import interval
+from harness.scoring.controls import control_text
+from harness.scoring.summary import summarise
+from harness.types import Completion, Judgement, Match, Message, Prompt
+
+REPLICATES = 200
+CONTROL_NAMES = ("null", "padded", "shortened")
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def auc(won: np.ndarray, score: np.ndarray) -> float:
+    ranks, wins = rankdata(score), int(won.sum())
+    return float((ranks[won].sum() - wins * (wins + 1) / 2) / (wins * (len(won) - wins)))
+
+
+def within(won: np.ndarray, score: np.ndarray) -> float | None:
+    return auc(won, score) if 0 < won.sum() < len(won) else None
+
+
+def by_instruction(idx: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(idx, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(idx[order])) + 1)
+
+
+def said(name: str, value: float, replicates: list[float]) -> None:
+    low, high = interval(np.array(replicates))
+    print(f"  {name:44} {value:.4f} [{low:.4f}, {high:.4f}]", flush=True)
+
+
+def say_auc(name: str, idx: np.ndarray, won: np.ndarray, score: np.ndarray) -> None:
+    groups, rng = by_instruction(idx), np.random.default_rng(0)
+    each = [within(won[g], score[g]) for g in groups]
+    overall, inside = [], []
+    for _ in range(REPLICATES):
+        drawn = rng.integers(0, len(groups), len(groups))
+        rows = np.concatenate([groups[i] for i in drawn])
+        overall.append(auc(won[rows], score[rows]))
+        inside.append(float(np.mean([v for i in drawn if (v := each[i]) is not None])))
+    said(f"{name}: AUC", auc(won, score), overall)
+    said(
+        f"{name}: AUC within an instruction",
+        float(np.mean([v for v in each if v is not None])),
+        inside,
+    )
+
+
+def say_share(name: str, idx: np.ndarray, right: np.ndarray) -> None:
+    groups, rng = by_instruction(idx), np.random.default_rng(0)
+    sums = np.array([[right[g].sum(), len(g)] for g in groups], dtype=float)
+    drawn = rng.integers(0, len(groups), (REPLICATES, len(groups)))
+    total = sums[drawn].sum(axis=1)
+    said(f"{name} (n = {len(right)})", float(right.mean()), list(total[:, 0] / total[:, 1]))
+
+
+# --- 1. cross-validation ----------------------------------------------------------------------
+
+
+def cross_validate(archive: Archive, outputs: pd.DataFrame) -> None:
+    from build_offline_judge import components
+    from offline_training import BASELINE, FUSECHAT, folds, trained, training_pairs
+
+    from harness.judges.offline.model import shipped
+
+    pairs, mix = training_pairs(archive, outputs), shipped()[0].mix
+    against_baseline = pairs.kind == "baseline"
+    for name, models, instructions, together in (
+        ("models left out", 8, 1, False),
+        ("models left out, FuseChat together", 8, 1, True),
+        ("models and instructions left out", 5, 5, False),
+    ):
+        logit = np.full(len(pairs.kind), np.nan)
+        for learnt, tested in folds(pairs, models, instructions=instructions, together=together):
+            model = trained(pairs.where(learnt), tuple(mix))
+            logit[tested] = components(model, pairs.where(tested)) @ mix
+        known = ~np.isnan(logit)
+        print(f"{name}:")
+        rows = against_baseline & known
+        say_auc("against the baseline", pairs.idx[rows], pairs.label[rows] > 0.5, logit[rows])
+        weak = np.array([not a.startswith(FUSECHAT) for a in pairs.a]) & known
+        rows = against_baseline & weak
+        say_auc("without FuseChat", pairs.idx[rows], pairs.label[rows] > 0.5, logit[rows])
+        for kind in ("derived", *KINDS):
+            rows = known & (pairs.kind == kind) & (pairs.a != BASELINE)
+            say_share(kind, pairs.idx[rows], logit[rows] > 0)
+            if kind == "derived":
+                rows &= weak
+                say_share("derived, without FuseChat", pairs.idx[rows], logit[rows] > 0)
+        calibration(pairs.label[against_baseline & known], logit[against_baseline & known])
+
+
+def calibration(label: np.ndarray, logit: np.ndarray) -> None:
+    """Predicted and actual means in tenths of the predictions, as they are, and their gap."""
+    p = 1 / (1 + np.exp(-logit))
+    tenths = np.array_split(np.argsort(p), 10)
+    told = "  ".join(f"{p[t].mean():.2f}/{label[t].mean():.2f}" for t in tenths)
+    gap = float(np.mean([abs(p[t].mean() - label[t].mean()) for t in tenths]))
+    print(f"  calibration, predicted/actual: {told}; mean gap {gap:.3f}")
+
+
+# --- 2. models without judgements -------------------------------------------------------------
+
+
+def judged_by(judge: OfflineJudge, archive: Archive, outputs: pd.DataFrame) -> list[Judgement]:
+    """One model's outputs against the baseline's."""
+    matches = []
+    for row in outputs.itertuples():
+        x = archive.instructions.loc[row.idx]
+        prompt = Prompt(str(row.idx), (Message("user", x.instruction),))
+        sides = (
+            Completion(prompt.id, 0, t or "") for t in (row.output, x.gpt4_1106_preview_output)
+        )
+        matches.append(Match(prompt.id, prompt, *sides))
+    return [
+        Judgement(m.prompt.instruction, v.p, v.error, len(m.a.text), len(m.b.text))
+        for m, v in zip(matches, judge.compare(matches), strict=True)
+    ]
+
+
+def unjudged(archive: Archive, outputs: pd.DataFrame) -> None:
+    names = sorted(set(outputs.model) - set(archive.judged()))
+    figures = []
+    for name in names:
+        mine = outputs[outputs.model == name]
+        summary = summarise(judged_by(OfflineJudge(), archive, mine), 0)
+        published, lc = archive.published(name), summary.length_control
+        assert lc is not None
+        here = (summary.win_rate.value, lc.value)
+        figures.append((*here, published.win_rate, published.length_controlled_winrate))
+        print(f"  {name:36} win rate {here[0]:5.1f} ({published.win_rate:5.1f})", end="  ")
+        print(f"LC {here[1]:5.1f} ({published.length_controlled_winrate:5.1f})")
+    table, rng = np.array(figures), np.random.default_rng(0)
+    for name, column in (("win rate", 0), ("LC", 1)):
+        draws = [table[rng.integers(0, len(table), len(table))] for _ in range(1000)]
+        rho = [float(spearmanr(d[:, column], d[:, column + 2])[0]) for d in (table, *draws)]
+        said(f"Spearman with the published {name}, {len(table)} models", rho[0], rho[1:])
+
+
+# --- 3. controls and speed --------------------------------------------------------------------
+
+
+def gold_controls() -> None:
+    rng, judge = Random(0), OfflineJudge()
+    prompts = [*load_prompts("mini", "eval"), *load_prompts("mini", "train")]
+    for kind in (*CONTROL_NAMES, *KINDS):
+        matches = []
+        for prompt in prompts:
+            gold, other = prompt.gold or "", rng.choice(prompts).gold or ""
+            worse = (
+                control_text(kind, gold) if kind in CONTROL_NAMES else spoil(kind, gold, rng, other)
+            )
+            if worse.strip() != gold.strip():
+                sides = (Completion(prompt.id, i, text) for i, text in enumerate((gold, worse)))
+                matches.append(Match(prompt.id, prompt, *sides))
+        won = np.array([(v.p or 0) > 0.5 for v in judge.compare(matches)])
+        say_share(f"gold beats {kind}", np.arange(len(won)), won)
+
+
+def speed(archive: Archive, outputs: pd.DataFrame) -> None:
+    mine = outputs[outputs.model == outputs.model.iloc[0]]
+    start = time.process_time()
+    n = len(judged_by(OfflineJudge(), archive, mine))
+    print(f"  {n / (time.process_time() - start):.0f} comparisons a second, no answer read before")
+
+
+def main() -> None:
+    quick = "--quick" in sys.argv
+    sys.argv = [a for a in sys.argv if a != "--quick"]
+    archive = load()
+    outputs = pd.read_parquet(Path(sys.argv[1]) / "outputs.parquet")
+    print(OfflineJudge().identity)
+    if not quick:
+        cross_validate(archive, outputs)
+    print("models without judgements, here (published):")
+    unjudged(archive, outputs)
+    print("the embedded prompts' gold answers:")
+    gold_controls()
+    speed(archive, outputs)
+
+
+if __name__ == "__main__":
+    main()
