@@ -132,8 +132,10 @@ def _run(folder: Folder[RunConfig], experiment: Experiment, context: Context) ->
     said = [file for name in (LEADERBOARD, CONTAMINATION) if (file := folder.path / name).exists()]
     if not report.exists() or any(report.stat().st_mtime_ns < f.stat().st_mtime_ns for f in said):
         write_run_report([folder.path], report.parent)
+    record = read_run(folder.path)
+    reporter.say(_best_line(record))
     reporter.say(f"report: {report}")
-    return read_run(folder.path)
+    return record
 
 
 def _say_forecast(folder: Folder[RunConfig], experiment: Experiment, context: Context) -> None:
@@ -217,6 +219,24 @@ def _facts(experiment: Experiment) -> dict[str, str]:
 
 def _count(iterations: int) -> str:
     return f"{iterations} iteration" + ("s" if iterations > 1 else "")
+
+
+def _best_line(record: RunRecord) -> str:
+    """Which iterate to keep, beside the last one."""
+    best, last = record.best, record.iterations[-1]
+    if best is None:
+        return "best iterate: not chosen, since no validation judgement came back"
+
+    def told(iteration: IterationRecord) -> str:
+        won = iteration.validation
+        return f"iteration {iteration.iteration} ({rate_text(won) if won else '50'})"
+
+    beside = "which is also the last" if best is last else f"the last is {told(last)}"
+    judge = record.provenance["train_judge"]
+    return (
+        f"best iterate by {judge} on validation prompts, win rate % against the start: "
+        f"{told(best)}, {beside}"
+    )
 
 
 def _scored_line(record: IterationRecord) -> str:

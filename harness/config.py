@@ -124,8 +124,10 @@ class TrainConfig(_Section):
 
 
 class DiagnosticsConfig(_Section):
-    """KL to the previous policy, on samples at temperature 1 for the validation prompts."""
+    """On validation prompts: which iterate is best (at most `validation_prompts` of them), and the
+    KL to the previous policy, on samples at temperature 1."""
 
+    validation_prompts: Positive = 64
     kl_prompts: Positive = 16
     kl_samples: Positive = 2
     kl_max_new_tokens: Positive = 128

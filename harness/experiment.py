@@ -192,6 +192,8 @@ def check_contexts(experiment: Experiment) -> None:
     drift = config.diagnostics
     measured = experiment.partition.validation[: drift.kl_prompts]
     check_context(tokenizer, limit, measured, drift.kl_max_new_tokens)
+    validated = experiment.partition.validation[: drift.validation_prompts]
+    check_context(tokenizer, limit, validated, config.benchmark.max_new_tokens)
     for t, part in enumerate(experiment.partition.parts, start=1):
         new = config.sampling.max_new_tokens if experiment.plan(t).samples else 1
         check_context(tokenizer, limit, part, new)

@@ -1,5 +1,5 @@
 """The whole experiment: iteration 0 scores the start model; then, each iteration,
-sample → judge → examples → train → generate → drift → score → board."""
+sample → judge → examples → train → generate → validate → drift → score → board."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harness.stages.outputs import outputs_stage
 from harness.stages.sampling import drift_stage, samples_stage
 from harness.stages.scores import Anchors, scores_stage
 from harness.stages.training import train_stage, trained_policy
+from harness.stages.validation import validation_stage
 from harness.store import Artifact, Stage
 
 Ensure = Callable[[int, Stage], Artifact]
@@ -32,17 +33,20 @@ def run(
     evaluation = experiment.evaluation
     policies: list[Policy] = [experiment.start]
     outputs: list[Artifact] = []
+    validated: list[Artifact] = []
     examples: list[Artifact] = []
 
     def score(t: int, artifacts: list[Artifact]) -> None:
         policy = policies[t]
         out = ensure(t, outputs_stage(context, evaluation, policy, experiment.source(policy)))
         outputs.append(out)
+        against = validated[0] if t else None
+        validated.append(ensure(t, validation_stage(context, experiment, policy, against)))
         if t:
             artifacts.append(ensure(t, drift_stage(context, experiment, policy, policies[t - 1])))
         anchors = Anchors(initial=outputs[0], previous=outputs[max(0, t - 1)])
         scores = ensure(t, scores_stage(context, evaluation, out, anchors))
-        on_scored(iteration_record(t, [*artifacts, out, scores]))
+        on_scored(iteration_record(t, [*artifacts, out, validated[t], scores]))
 
     score(0, [])
     for t in range(1, experiment.config.iterations + 1):

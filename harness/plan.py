@@ -79,9 +79,20 @@ def _evaluation(experiment: Experiment, t: int) -> list[PlannedStage]:
     anchors = min(t, 2) + int(experiment.evaluation.opponent_is_gold)
     return [
         PlannedStage(t, "outputs", False, completions=prompts),
+        _validation(experiment, t),
         *([PlannedStage(t, "drift", False, completions=drift)] if t else []),
         _judged(t, "scores", prompts * anchors + controls, _scoring(experiment, anchors)),
     ]
+
+
+def _validation(experiment: Experiment, t: int) -> PlannedStage:
+    """Answers to the validation prompts, compared with iteration 0's from iteration 1 on."""
+    config, judge = experiment.config, experiment.train_judge
+    prompts = experiment.partition.validation[: config.diagnostics.validation_prompts]
+    sizes = [config.benchmark.max_new_tokens] * 2
+    asked = [forecast(judge, _tokens(p.instruction), sizes) for p in prompts if t]
+    stage = _judged(t, "validation", len(prompts) if t else 0, sum(asked, Forecast()))
+    return replace(stage, completions=len(prompts))
 
 
 def _scoring(experiment: Experiment, anchors: int) -> Forecast:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import EvalConfig, RunConfig
-from harness.types import Controls, Overlap, Result
+from harness.types import Controls, Overlap, Result, WinRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,8 @@ class IterationRecord:
 
     `revisions` name the code that computed its stages: more than one where it was changed on the
     way, or where a stage was taken from an earlier run. `controls` are None where the scores are
-    from before there were any.
+    from before there were any. `validation` is the win rate against iteration 0 on validation
+    prompts by the training data's judge; None for iteration 0 and for older runs.
     """
 
     iteration: int
@@ -117,6 +118,7 @@ class IterationRecord:
     costs: tuple[StageCost, ...]
     revisions: tuple[str, ...] = ()
     controls: Controls | None = None
+    validation: WinRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +151,54 @@ class RunRecord:
     iterations: tuple[IterationRecord, ...]
     provenance: Mapping[str, str]
     contamination: tuple[Overlap, ...] = ()
+
+    @property
+    def best(self) -> IterationRecord | None:
+        """The iterate to keep: the highest win rate against iteration 0 on the validation prompts,
+        iteration 0 itself at 50; the earliest of equals. None where nothing was validated."""
+        found = {
+            r.iteration: r.validation.value
+            for r in self.iterations
+            if r.validation is not None and r.validation.value is not None
+        }
+        if not found:
+            return None
+        candidates = [r for r in self.iterations if not r.iteration or r.iteration in found]
+        return max(candidates, key=lambda r: (found.get(r.iteration, 50.0), -r.iteration))
+
+
+@dataclass(frozen=True, slots=True)
+class GameIteration:
+    """Policy π_t of a preference game; t = 1 is the start policy.
+
+    `gap_last` and `gap_average` are the duality gaps (0..1) of π_t and of the uniform mixture of
+    π_1..π_t. Against the predecessor, None at the start: P(π_t ≻ π_{t−1}), KL(π_t ‖ π_{t−1}) in
+    nats, and ½ + η·KL, which an exact update's win rate is at least.
+    """
+
+    iteration: int
+    gap_last: float
+    gap_average: float
+    win_rate_vs_previous: float | None
+    kl_to_previous: float | None
+    improvement_bound: float | None
+    policy: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GameRun:
+    """One method, or one exact update, in one game of preferences `payoff`, P(row ≻ column).
+
+    `eta` multiplies log-ratios; `tau` draws to the reference policy (0: not at all), which is
+    `uniform` or the `start`. `pool` is the actions a pool, None where nothing was sampled.
+    """
+
+    player: str
+    game: str
+    payoff: tuple[tuple[float, ...], ...]
+    eta: float
+    tau: float
+    reference: str
+    pool: int | None
+    seed: int
+    iterations: tuple[GameIteration, ...]

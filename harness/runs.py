@@ -18,18 +18,19 @@ from harness.stages.outputs import OUTPUTS_JSON
 from harness.stages.sampling import DRIFT
 from harness.stages.scores import MATCHES, read_controls, read_result
 from harness.stages.training import read_training
+from harness.stages.validation import read_validation
 from harness.store import MANIFEST, Artifact, read_manifest
 from harness.types import Overlap
 
 CONTAMINATION = "contamination.json"
-STAGES = ("samples", "verdicts", "examples", "train", "drift", "outputs", "scores")
+STAGES = ("samples", "verdicts", "examples", "train", "drift", "outputs", "validation", "scores")
 """Of an iteration, in the order in which a reader wants their costs."""
 
 
 def iteration_record(t: int, artifacts: Sequence[Artifact]) -> IterationRecord:
     """What an iteration's artefacts say."""
     named = {artifact.manifest.stage: artifact for artifact in artifacts}
-    drift = named.get("drift")
+    drift, validation = named.get("drift"), named.get("validation")
     return IterationRecord(
         iteration=t,
         result=read_result(named["scores"]),
@@ -40,6 +41,7 @@ def iteration_record(t: int, artifacts: Sequence[Artifact]) -> IterationRecord:
         else None,
         costs=tuple(stage_cost(artifact) for artifact in artifacts),
         controls=read_controls(named["scores"]),
+        validation=read_validation(validation) if validation else None,
         revisions=tuple(sorted({revision(artifact.manifest.versions) for artifact in artifacts})),
     )
 

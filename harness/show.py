@@ -159,7 +159,8 @@ def _plans_text(plans: Mapping[str, Mapping[str, Any]]) -> str:
 def _plan_text(plan: Mapping[str, Any]) -> str:
     parts = []
     if plan["samples"]:
-        parts.append(f"{plan['samples']} samples of the {plan['sampler']} policy")
+        samples = "1 sample" if plan["samples"] == 1 else f"{plan['samples']} samples"
+        parts.append(f"{samples} of the {plan['sampler']} policy")
     if plan["gold"]:
         parts.append("gold answer")
     if plan["judge"] != "none":

@@ -481,10 +481,12 @@ def test_a_plan_says_what_a_run_would_do(harness: Harness) -> None:
     told = plan(harness)
     assert (told["train_judge"], told["eval_judge"]) == ("reference-1", "reference-1")
     assert told["opponent"] == "iteration 0 (tiny)"
-    assert [s["stage"] for s in told["stages"] if s["iteration"] == 0] == ["outputs", "scores"]
+    assert [s["stage"] for s in told["stages"] if s["iteration"] == 0] == [
+        *("outputs", "validation", "scores"),
+    ]
     assert [s["stage"] for s in told["stages"] if s["iteration"] == 2] == [
         *("samples", "verdicts", "examples", "train"),
-        *("outputs", "drift", "scores"),
+        *("outputs", "validation", "drift", "scores"),
     ]
     # 6 prompts, 3 samples each; with the gold answer 4 candidates, so 6 comparisons a prompt
     counts = {s["stage"]: s for s in told["stages"] if s["iteration"] == 1}
@@ -494,7 +496,7 @@ def test_a_plan_says_what_a_run_would_do(harness: Harness) -> None:
     # against the start; and three controls to each prompt, since these are fewer than 32
     assert counts["scores"]["judgements"] == 12 + 3 * 12
     assert not any(stage["done"] for stage in told["stages"])
-    assert told["to_do"]["stages"] == len(told["stages"]) == 16
+    assert told["to_do"]["stages"] == len(told["stages"]) == 19
     assert told["to_do"]["completions"] == sum(s["completions"] for s in told["stages"])
 
 
@@ -510,7 +512,7 @@ def test_the_plan_in_words_leaves_the_disk_as_it_is(harness: Harness) -> None:
     told = harness("plan", *line()[1:])
     assert (told.code, told.err) == (0, "")
     assert "dno on tiny: 2 iterations" in told.out
-    assert "To do: 16 stages" in told.out
+    assert "To do: 19 stages" in told.out
     assert disk(Path()) == {}
 
 
@@ -519,7 +521,7 @@ def test_a_plan_works_before_the_model_is_there(
 ) -> None:
     home = tmp_path_factory.mktemp("empty")
     monkeypatch.setenv("HARNESS_HOME", str(home))
-    assert plan(harness)["to_do"]["stages"] == 16
+    assert plan(harness)["to_do"]["stages"] == 19
     assert disk(home) == {}
 
 

@@ -69,6 +69,7 @@ KILLS = [
     'before(harness.training.optimise.StepTrainer, "log", nth(2))',
     'before_writing("manifest.json", "train")',
     'at_row("outputs.jsonl", 12)',
+    'at_row("validation-matches.jsonl", 3)',
     'at_row("drift.jsonl", 3)',
     'before_writing("drift.json")',
     'at_row("matches.jsonl", 5)',

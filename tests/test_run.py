@@ -179,7 +179,7 @@ def test_a_fork_takes_what_is_equal_and_leaves_the_rest(
     for name in equal:
         assert (fork / name).samefile(reference / name), name
     assert [(s["iteration"], s["stage"]) for s in plan["stages"] if s["done"]] == [
-        (0, "outputs"), (0, "scores"), (1, "samples"), (1, "verdicts"),
+        (0, "outputs"), (0, "validation"), (0, "scores"), (1, "samples"), (1, "verdicts"),
     ]  # fmt: skip
     weights = "iter-1/policy/model.safetensors"
     assert (fork / weights).read_bytes() != (reference / weights).read_bytes()
@@ -293,7 +293,7 @@ def test_plan_counts_what_the_run_then_does(
     assert all(not stage["done"] for stage in plans["reference"]["stages"])
     files = {
         "outputs": "outputs.jsonl", "drift": "drift.jsonl", "samples": "samples.jsonl",
-        "verdicts": "verdicts.jsonl", "scores": "matches.jsonl",
+        "verdicts": "verdicts.jsonl", "scores": "matches.jsonl", "validation": "validation.jsonl",
     }  # fmt: skip
     for name, plan in plans.items():
         run = reference if name == "reference" else parent / name
@@ -305,14 +305,17 @@ def test_plan_counts_what_the_run_then_does(
                 assert steps <= stage["steps"]
             counted = stage["completions"] + stage["judgements"]
             file = files.get(stage["stage"])
-            assert counted == (len(rows(folder / file)) if file else 0), (name, stage)
+            there = len(rows(folder / file)) if file else 0
+            if stage["stage"] == "validation" and stage["iteration"]:
+                there += len(rows(folder / "validation-matches.jsonl"))
+            assert counted == there, (name, stage)
     for plan in (plans["sft"], plans["dno"]):
         stages = plan["stages"]
         todo = [s for s in stages if not s["done"]]
         assert plan["to_do"]["completions"] == sum(s["completions"] for s in todo)
     # iteration 0 is there once one method has it
     assert sum(s["done"] for s in plans["sft"]["stages"]) == 0
-    assert sum(s["done"] for s in plans["dno"]["stages"]) == 2
+    assert sum(s["done"] for s in plans["dno"]["stages"]) == 3
 
     before = state(reference.parent)
     again = command.plan(reference)
