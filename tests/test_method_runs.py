@@ -1,0 +1,81 @@
+"""Every method, from samples to board, with the tiny model: two iterations under a judge that
+compares; six under one that scores, in `make test-all`."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from conftest import Command
+
+METHODS = sorted(
+    entry.name
+    for entry in entry_points(group="harness.methods")
+    if entry.dist and entry.dist.name == "posttrain-harness"
+)
+SCORER = '''
+"""Scores by length on a scale of its own, and fails now and then."""
+from harness.types import Score
+
+class Ruler:
+    identity = "ruler-1"
+    reference_based = False
+    scale = (1.0, 10.0)
+
+    def score(self, groups):
+        for group in groups:
+            longest = max(len(c.text) for c in group.completions) or 1
+            failed = len(group.prompt.instruction) % 7 == 0
+            yield [
+                Score(None, self.identity, "timeout")
+                if failed
+                else Score(1 + 9 * len(c.text) / longest, self.identity)
+                for c in group.completions
+            ]
+'''
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all, so that what methods share (iteration 0, samples) is made once."""
+    return tmp_path_factory.mktemp("methods")
+
+
+def check(run: Path, iterations: int) -> None:
+    board = (run / "leaderboard.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(row)["iteration"] for row in board] == list(range(iterations + 1))
+    for t in range(1, iterations + 1):
+        trained = json.loads((run / f"iter-{t}" / "train.json").read_text("utf-8"))
+        assert trained["examples"] > 0
+        assert trained["left_out"] == 0
+        numbers = [*trained["after"].values()]
+        for step in trained["steps"]:
+            numbers += [step["loss"], step["grad_norm"], *step["diagnostics"].values()]
+        assert all(math.isfinite(number) for number in numbers)
+        before = run / f"iter-{t - 1}" / "policy" / "model.safetensors"
+        after = run / f"iter-{t}" / "policy" / "model.safetensors"
+        assert t == 1 or before.read_bytes() != after.read_bytes()
+        validation = json.loads((run / f"iter-{t}" / "validation.json").read_text("utf-8"))
+        assert validation["n"] + validation["n_failed"] == 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_iterations(command: Command, parent: Path, method: str) -> None:
+    told = command.run(parent / method, "--judge", "longer", method=method).ok()
+    assert "best iterate by longer-1 on validation prompts" in told.err
+    check(parent / method, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_six_iterations_under_a_judge_that_scores(
+    command: Command, parent: Path, method: str
+) -> None:
+    judge = parent / "ruler.py"
+    judge.write_text(SCORER, "utf-8")
+    out = parent / "six" / method
+    command.run(out, "--iters", 6, "--judge", f"{judge}:Ruler", method=method).ok()
+    check(out, 6)
