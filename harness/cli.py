@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from harness.commands import boards, evaluate, judging, listings, reports, run, scoring
+from harness.commands import boards, evaluate, judging, lab, listings, reports, run, scoring
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command()(judging.calibrate)
 app.command()(scoring.score)
 app.command()(scoring.compare)
 app.command()(reports.report)
+app.command()(lab.lab)
 models_app.command("list")(listings.models_list)
 models_app.command("pull")(listings.models_pull)
 app.add_typer(models_app, name="models")

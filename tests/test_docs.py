@@ -34,6 +34,7 @@ PAGES = [
     ROOT / "leaderboards" / "README.md",
     TUTORIAL,
     ROOT / "docs" / "architecture.md",
+    ROOT / "docs" / "lab.md",
 ]
 ROOMS = {item.name for item in ROOT.iterdir() if item.is_dir()} - {"runs", "build", "dist"}
 
@@ -175,7 +176,7 @@ def test_the_contributing_page_s_judge_is_a_judge(tmp_path: Path) -> None:
 def test_a_command_in_a_code_block_is_right(line: str, method_file: Path) -> None:
     """It parses, and what it sets exists."""
     given = parse(shlex.split(line))
-    if "method" in given:
+    if "preset" in given:
         # the tutorial's method, as the page has it before and after it is installed
         spec = given["method"].replace(method_file.name, str(method_file))
         spec = f"{method_file}:OnlineIPO" if spec == "online-ipo" else spec
