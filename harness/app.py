@@ -243,9 +243,11 @@ def _scored_line(record: IterationRecord) -> str:
     result, control = record.result, record.result.length_control
     controlled = f" ({control.kind} {control_text(control)})" if control else ""
     order = f"; {order_text(result.order_bias)}" if result.order_bias else ""
+    left_out = record.training.left_out if record.training else 0
+    without = f"; {left_out} examples left out, impossible under a reference" if left_out else ""
     return (
         f"iteration {record.iteration}: win rate % against {result.opponent} "
         f"{rate_text(result.win_rate)}{controlled}, the start {rate_text(result.vs_initial)}, "
         f"the previous {rate_text(result.vs_previous)}; {result.lengths.mean:.0f} characters"
-        f"{order}"
+        f"{order}{without}"
     )

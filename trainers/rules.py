@@ -1,4 +1,4 @@
-"""Rules that turn one prompt's judged candidates into pairs: pure functions of a Group.
+"""Rules that turn one prompt's candidates into examples: pure functions of a Group.
 
 A candidate has one value. Under a pair judge (the group has preferences) it is the mean of its
 hard wins inside the pool, 0..1; under a score judge it is its score. Methods with soft targets
