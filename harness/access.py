@@ -43,12 +43,14 @@ class Access:
         self._endpoints.append(endpoint)
         return Chat(endpoint, self.client)
 
-    @contextmanager
-    def kept_in(self, folder: Path) -> Iterator[None]:
-        """Ask, with the ledger of calls in this folder. Raises HarnessError where a key is missing,
-        before anything is asked."""
+    def check_keys(self) -> None:
+        """Raises HarnessError where a key is missing, before anything is asked."""
         for endpoint in self._endpoints:
             endpoint.key()
+
+    @contextmanager
+    def kept_in(self, folder: Path) -> Iterator[None]:
+        """Ask, with the ledger of calls in this folder."""
         if self._endpoints:
             self.client.account.keep_in(folder)
         try:

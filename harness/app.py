@@ -73,6 +73,8 @@ def open_run(request: Request, reporter: Reporter, pull: bool) -> Opened:
         stages = planned(experiment, context, folder.store)
         if not all(stage.done for stage in stages):
             check_contexts(experiment)
+            if pull:  # a plan needs no key
+                experiment.access.check_keys()
     return folder, experiment, context
 
 

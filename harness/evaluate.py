@@ -95,6 +95,7 @@ def _open(
     policy = find_policy(config.model, reporter.say)
     stage = outputs_stage(context, evaluation, policy, "policy")
     if folder.store.find(stage) is None:
+        access.check_keys()
         _check_context(evaluation, policy)
     return Opened(folder, context, config, evaluation, stage, policy.digest)
 

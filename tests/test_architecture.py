@@ -182,7 +182,18 @@ def test_every_method_is_one_file_with_one_class() -> None:
 
 # --- light starts -----------------------------------------------------------------------------
 
-HEAVY = ("torch", "transformers", "pandas", "matplotlib", "numpy", "pyarrow", "pydantic", "rich")
+HEAVY = (
+    "httpx2",
+    "openai",
+    "torch",
+    "transformers",
+    "pandas",
+    "matplotlib",
+    "numpy",
+    "pyarrow",
+    "pydantic",
+    "rich",
+)
 
 
 def test_help_loads_nothing_heavy() -> None:

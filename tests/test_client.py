@@ -15,12 +15,14 @@ from judge_server import Answer, Body, JudgeServer, Sent, error, said
 from harness.client import client as client_module
 from harness.client.account import CALLS, Account, BudgetSpentError
 from harness.client.chat import Chat, Question
-from harness.client.client import ATTEMPTS, REFUSALS, Client, _retry_after
+from harness.client.client import REFUSALS, Client, _retry_after
 from harness.client.endpoint import OPENAI, Endpoint
 from harness.client.replies import DETAIL, FailureError, Reply
 from harness.errors import HarnessError
 from harness.types import Message
 
+ATTEMPTS = 2
+"""Here; the timeout is long, for a machine that is slow, and so attempts are few."""
 KEY = "sk-very-secret-0123456789"
 
 
@@ -30,6 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setattr(client_module, "BACKOFF", 0.005)
+    monkeypatch.setattr(client_module, "ATTEMPTS", ATTEMPTS)
     return tmp_path / "home"
 
 
@@ -79,7 +82,7 @@ FAULTS: dict[str, tuple[Sent, str, int]] = {
     "500": (error(500, "ill"), "http error", ATTEMPTS),
     "400": (error(400, "unknown parameter"), "http error", 1),
     "redirect": (Sent(b"", 302, {"Location": "http://127.0.0.1:1/"}), "http error", 1),
-    "hang": (Sent(hang=2.0), "timeout", ATTEMPTS),
+    "hang": (Sent(hang=5.0), "timeout", ATTEMPTS),
     "closed": (Sent(close=True), "connection failed", ATTEMPTS),
     "half a body": (Sent(NOT_JSON.encode()), "malformed reply", 1),
     "no bytes": (Sent(b""), "malformed reply", 1),
@@ -105,7 +108,7 @@ def test_each_fault_is_a_failure_with_its_reason_and_nothing_of_it_is_kept(
         return FAULTS[body["messages"][0]["content"]][0]
 
     server = serve(broken)
-    client = Client(concurrency=16, timeout=0.2)
+    client = Client(concurrency=16, timeout=1.5)
     client.account.keep_in(tmp_path)
     told = ask(server, *map(question, FAULTS), client=client)
     assert told == [(None, reason) for _, reason, _ in FAULTS.values()]

@@ -8,6 +8,7 @@ a time and read the answers in order. httpx2 (what `openai` itself sends with) i
 from __future__ import annotations
 
 import asyncio
+import atexit
 import random
 import threading
 from collections import Counter
@@ -51,7 +52,8 @@ class _AgainError(Exception):
 class Client:
     """At most `concurrency` requests at a time, each attempt within `timeout` seconds.
 
-    Nothing is imported, opened or started before the first request. `close` ends the thread.
+    Nothing is imported, opened or started before the first request. `close`, at the latest at the
+    process's exit, ends the thread; a later request starts it again.
     """
 
     def __init__(
@@ -83,11 +85,13 @@ class Client:
                 target=self._loop.run_forever, name="judge-client", daemon=True
             )
             self._thread.start()
+            atexit.register(self.close)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
         if self._loop is None or self._thread is None:
             return
+        atexit.unregister(self.close)
         self.submit(self._shut()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -22,8 +22,11 @@ _SCORE = re.compile(r"^\W*Score\b\W*?(-?\d+(?:\.\d+)?)(?![\d.]*\d)", re.M | re.I
 
 @dataclass(frozen=True)
 class Additive:
-    """Scores 0..5, the mean of `votes`, which differ by their seed; one that fails fails the score,
-    and those that came in are in the cache."""
+    """A model's additive 0–5 score of each answer (self-rewarding), the mean of several votes.
+
+    Votes differ by their seed; one that fails fails the score, and those that came in are in the
+    cache.
+    """
 
     chat: Chat
     votes: int

@@ -104,8 +104,11 @@ def first_share(reply: Reply) -> float:
 
 @dataclass(frozen=True)
 class AlpacaEval:
-    """p = the share of a's token. Each match is asked once, in AlpacaEval's own random order, and
-    equal outputs are ½ without a call."""
+    """AlpacaEval 2.0's question to a model; its one-token answer, weighted by log-probs.
+
+    p is the share of a's token. Each match is asked once, in AlpacaEval's own random order, and
+    equal outputs are ½ without a call.
+    """
 
     chat: Chat
     version: ClassVar[str] = "alpaca-eval-1"

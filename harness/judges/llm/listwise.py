@@ -58,10 +58,11 @@ LIMIT, LIMIT_EACH = 512, 192
 
 @dataclass(frozen=True)
 class Listwise:
-    """Scores 0..6. The answers are shuffled, by a seed that depends on the prompt and on them.
+    """A model's additive 0–6 scores of a prompt's whole pool at once (DNO).
 
-    A reply without a score in range for every id fails all of its pool: it is not the reply that
-    was asked for, and DNO drops such a prompt.
+    The answers are shuffled, by a seed that depends on the prompt and on them. A reply without a
+    score in range for every id fails all of its pool: it is not the reply that was asked for, and
+    DNO drops such a prompt.
     """
 
     chat: Chat

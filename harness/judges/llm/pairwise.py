@@ -99,7 +99,7 @@ def first_wins(reply: Reply, first: str, second: str) -> float:
 
 
 class Pairwise:
-    """The registered judge: one order, asked in both."""
+    """The answer that a model names as better, in both orders and several votes each."""
 
     @classmethod
     def of(cls, chat: Chat, votes: int) -> BothOrders:
