@@ -208,6 +208,14 @@ def test_without_the_gold_answer_students_make_pairs() -> None:
     assert samples(dno(scored([6, 4]))) == [(0, 1)]
 
 
+def test_without_margins_the_better_one_still_wins() -> None:
+    """The paper's ablation: gates and margins of 0; ties stay out, in both directions."""
+    everything = rules.Gate(0, 0, 0, 0)
+    group = scored([3, 3, 1, 0], gold=0)
+    found = rules.dno_pairs(group, everything, ngram=4, repeated_share=0.3)
+    assert samples(found) == [(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+
+
 def test_the_methods_gate_is_the_papers() -> None:
     assert DNO().gate(scored([1, 2])) == SCORE_GATE
     assert DNO().gate(compared([[0.5]])) == PAIR_GATE

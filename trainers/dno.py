@@ -15,6 +15,8 @@ from trainers import losses, rules
 class DNO:
     """DNO-Prct: K samples of π_t and the teacher's answer are ranked, the large-margin pairs are
     kept, and −log σ(β·d) is minimised against π_t, the previous iterate, not the initial model.
+    The paper's ablations without the teacher and without margins are settings: `gold` false, and
+    gates and margins of 0.
 
     Departures: learning rate 5e-7 for a full fine-tune, where the paper prints 5e-5, about a
     hundred times every other such run of a 7B model. The paper gives no number for "many repeated

@@ -190,7 +190,8 @@ class Gate:
 
     def leads(self, positive: Candidate, negative: Candidate) -> bool:
         margin = self.gold_margin if positive.is_gold else self.student_margin
-        return positive.value - negative.value >= margin - TOLERANCE
+        lead = positive.value - negative.value
+        return lead > TOLERANCE and lead >= margin - TOLERANCE  # a tie is no lead, whatever margin
 
 
 def gate_of(group: Group, scores: Gate, wins: Gate) -> Gate:
