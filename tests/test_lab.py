@@ -192,7 +192,7 @@ def test_the_command_answers_in_json() -> None:
 
 
 def test_all_methods_are_in_one_figure(tmp_path: Path) -> None:
-    line = f"lab --iters 3 --pool 4 --start 0.8,0.1,0.1 --out {tmp_path} --json"
+    line = f"lab --iters 2 --pool 8 --start 0.8,0.1,0.1 --out {tmp_path} --json"
     answer = json.loads(CliRunner().invoke(app, line.split()).stdout)
     players = [run["player"] for run in answer["runs"]]
     assert players[:3] == ["exact", "exact, regularised", "Bradley–Terry fit"]

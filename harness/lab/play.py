@@ -86,6 +86,7 @@ def play_method(setup: Setup, advance: Advance, name: str) -> GameRun:
         method,
         setup.log_start,
         setup.log_reference,
+        setup.eta,
         setup.iterations - 1,
         setup.seed,
     )

@@ -45,13 +45,15 @@ class TabularPlayer:
     """Plays one method's updates one after another.
 
     `log_start` [n] is the initial policy; `log_reference` [n] what a loss compares with where its
-    plan says `initial`; `updates` how many there will be.
+    plan says `initial`; `eta` what the method's loss multiplies log-ratios by; `updates` how many
+    there will be.
     """
 
     game: Game
     method: Method
     log_start: Array
     log_reference: Array
+    eta: float
     updates: int
     seed: int
     _own: list[list[Example]] = field(default_factory=list, init=False)  # the latest first
@@ -72,7 +74,7 @@ class TabularPlayer:
             name: log_policy if name == "previous" else self.log_reference
             for name in plan.references
         }
-        return minimise(self.method, [*new, *back], start, references)
+        return minimise(self.method, [*new, *back], start, references, self.eta)
 
     def _pools(self, plan: Plan, log_policy: Array, iteration: int) -> Iterator[Group]:
         """Judged pools: the matrix says who beats whom, a score is the win rate in the pool."""
@@ -94,23 +96,29 @@ class TabularPlayer:
 
 
 def minimise(
-    method: Method, examples: Sequence[Example], log_start: Array, references: Mapping[str, Array]
+    method: Method,
+    examples: Sequence[Example],
+    log_start: Array,
+    references: Mapping[str, Array],
+    eta: float,
 ) -> Array:
     """The log-policy [n] that minimises a method's loss over all examples at once, from
     `log_start`: L-BFGS in float64, the same on every machine up to rounding.
 
+    It steps in η times the logits, which is what a loss sees, so that every η is equally hard.
     Where the least loss lies at infinity (a preference that no example contradicts) it ends where
-    the gradient is below 1e-9: the other action is then as good as never played.
+    the gradient is below 1e-9, some 20/η nats away.
     """
     actions, batch = _encoded(examples)
+    start = torch.tensor(log_start)
     fixed = {
         name: _log_probs(torch.tensor(log_policy), actions)
         for name, log_policy in references.items()
     }
 
-    def value_and_gradient(logits: Array) -> tuple[float, Array]:
-        free = torch.tensor(logits, requires_grad=True)
-        policy = _log_probs(torch.log_softmax(free, dim=0), actions)
+    def value_and_gradient(steps: Array) -> tuple[float, Array]:
+        free = torch.tensor(steps, requires_grad=True)
+        policy = _log_probs(torch.log_softmax(start + free / eta, dim=0), actions)
         loss = method.loss(policy, fixed, batch).mean
         (gradient,) = torch.autograd.grad(loss, free)
         return loss.item(), gradient.numpy()
@@ -118,9 +126,9 @@ def minimise(
     # no tolerance on the loss itself: near the optimum it changes by its square
     exact = {"gtol": 1e-9, "ftol": 0.0, "maxiter": 500}
     search = optimize.minimize(
-        value_and_gradient, log_start, jac=True, method="L-BFGS-B", options=exact
+        value_and_gradient, np.zeros_like(log_start), jac=True, method="L-BFGS-B", options=exact
     )
-    found = normalised(search.x)
+    found = normalised(log_start + search.x / eta)
     if not np.isfinite(found).all():
         raise HarnessError(
             f"The loss of '{method.name}' has no finite minimum that could be found in this game; "
@@ -132,12 +140,22 @@ def minimise(
 def _encoded(examples: Sequence[Example]) -> tuple[Tensor, Batch]:
     """The action of each row, [k·n] in the order of `LogProbs`, and what the loss sees beside."""
     parts = [parts_of(example) for example in examples]
-    actions = [[int(c.text) for c in completions] for completions, _, _ in parts]
+    actions = [[_action(completion) for completion in side] for side, _, _ in parts]
     values = torch.tensor([values for _, values, _ in parts], dtype=torch.float64)
     desirable = torch.tensor([desirable for _, _, desirable in parts])
     weights = torch.tensor([example.weight for example in examples], dtype=torch.float64)
     batch = Batch(weights, values.T.flatten(), desirable.T.flatten())
     return torch.tensor(actions).T.flatten(), batch
+
+
+def _action(completion: Completion) -> int:
+    try:
+        return int(completion.text)
+    except ValueError:
+        raise HarnessError(
+            f"An example's text is '{completion.text[:40]}', which is no action of the game; only "
+            "methods that train on what was sampled, or on the gold answer, can play."
+        ) from None
 
 
 def _log_probs(log_policy: Tensor, actions: Tensor) -> LogProbs:
