@@ -19,10 +19,10 @@ demo: $(VENV)/.installed
 	@echo "The report is at $(CURDIR)/runs/demo/report/index.html"
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
