@@ -183,12 +183,12 @@ def write_run_report(paths: Sequence[Path], out: Path) -> Path:
         records,
         out,
         samples,
-        comparison=_comparison(records) if len(scored) == len(records) > 1 else None,
+        comparison=comparison(records) if len(scored) == len(records) > 1 else None,
         judge=calibrations.sentence(scored[0]) if scored else "",
     )
 
 
-def _comparison(records: Sequence[RunRecord]) -> Comparison:
+def comparison(records: Sequence[RunRecord]) -> Comparison:
     """Paired differences of the runs' last iterations, or a caveat that says why there are none."""
     from reports.words import labels
 

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 import typer
 
 Method = Annotated[
-    str, typer.Option("--method", "-m", help="A method's name, or my_file.py:MyMethod.")
+    str,
+    typer.Option("--method", "-m", help="A method's name or my_file.py:MyMethod; several: a,b."),
 ]
 Iters = Annotated[int | None, typer.Option("--iters", "-n", min=1, help="Iterations (6).")]
 Preset = Annotated[str, typer.Option(help="tiny, quickstart or laptop.")]
-Out = Annotated[Path | None, typer.Option(help="Run folder (runs/METHOD-PRESET).")]
+Out = Annotated[
+    Path | None, typer.Option(help="Run folder (runs/METHOD-PRESET; of several, their parent).")
+]
 Fork = Annotated[
     Path | None, typer.Option(help="Start anew in this folder from what is equal in the run's.")
 ]

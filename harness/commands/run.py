@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from harness.commands.options import (
     AllowContamination,
     AlpacaDir,
@@ -27,6 +29,9 @@ from harness.commands.options import (
     sets,
 )
 
+if TYPE_CHECKING:
+    from harness.app import Request
+
 
 def run(
     method: Method,
@@ -48,12 +53,14 @@ def run(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run a method iteration by iteration, score each, write board and report.
+    """Run methods iteration by iteration, score each, write board and report.
 
-    The same command again resumes. Example: harness run --method dno --iters 6
+    The same command again resumes. Example: harness run --method dno,sft --iters 6
     """
     from harness import app as application
     from harness.progress import Reporter
+    from leaderboards import table
+    from leaderboards.board import rows_of
 
     wanted = options(
         iters,
@@ -68,15 +75,39 @@ def run(
         budget_usd,
     )
     request = application.Request(method, preset, wanted, config, sets(set_), out, fork)
+    if "," in method:
+        _run_several(request, quiet, as_json)
+        return
     record = application.run(request, Reporter(quiet))
-    from leaderboards import table
-    from leaderboards.board import rows_of
-
     if as_json:
         report = str(record.path / application.REPORT / "index.html")
         print_json({"run": str(record.path), "report": report, **table.as_dicts(rows_of(record))})
     elif not quiet:
         print_tables(table.render(rows_of(record), with_published=False))
+
+
+def _run_several(request: Request, quiet: bool, as_json: bool) -> None:
+    from harness import several, show_compare
+    from harness.errors import HarnessError
+    from harness.progress import Reporter
+    from leaderboards import table
+    from leaderboards.board import rows_of
+
+    made = several.run_several(request, Reporter(quiet))
+    rows = [row for record in made.records for row in rows_of(record)]
+    if as_json:
+        seed = made.records[0].config.seed if made.records else 0
+        comparison = show_compare.as_dict(made.compared, seed) if made.compared else None
+        runs = [str(record.path) for record in made.records]
+        said = {"runs": runs, "comparison": comparison, "failed": dict(made.failed)}
+        print_json({**said, **table.as_dicts(rows)})
+    elif not quiet:
+        print_tables(table.render(rows, with_published=False))
+        if made.compared:
+            print_tables(show_compare.tables(made.compared))
+    if made.failed:
+        why = "; ".join(f"{method}: {error}" for method, error in made.failed.items())
+        raise HarnessError(f"{len(made.failed)} of the methods did not finish: {why}")
 
 
 def plan(
@@ -103,7 +134,7 @@ def plan(
     Example: harness plan --method dno --iters 6
     """
     from harness import app as application
-    from harness import show
+    from harness import several, show
     from harness.progress import Reporter
 
     wanted = options(
@@ -119,8 +150,11 @@ def plan(
         budget_usd,
     )
     request = application.Request(method, preset, wanted, config, sets(set_), out, fork)
-    experiment, stages = application.plan(request, Reporter(quiet=True))
+    each = several.requests(request) if "," in method else [request]
+    plans = [application.plan(one, Reporter(quiet=True)) for one in each]
     if as_json:
-        print_json(show.plan_dict(experiment, stages))
+        said = [show.plan_dict(experiment, stages) for experiment, stages in plans]
+        print_json(said if "," in method else said[0])
     else:
-        print_tables(show.plan_tables(experiment, stages))
+        for experiment, stages in plans:
+            print_tables(show.plan_tables(experiment, stages))
