@@ -3,27 +3,21 @@ that each is driven by either kind of judge."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, fields, is_dataclass
 from importlib.metadata import entry_points
 from random import Random
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from harness.judges.adapters import pool_matches
 from harness.rubric import ADDITIVE, SCORE_PREFIX, judge_prompt
 from harness.stages.judging import judged as judged_groups
-from harness.training.batches import parts_of
+from harness.testing import check_method
 from harness.types import (
     Batch,
     Completion,
     Demo,
-    Example,
     Group,
     Labelled,
     LogProbs,
@@ -81,13 +75,11 @@ POLICY, REFERENCE = log_probs(-40.0, -55.0), log_probs(-42.0, -50.0)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_is_a_frozen_dataclass_with_settings_only(name: str) -> None:
+def test_every_method_keeps_the_contract(name: str) -> None:
+    """Its class, its plans, its examples under any judge, its loss: `harness.testing`."""
     method = METHODS[name]
+    check_method(method)
     assert method.name == name
-    assert is_dataclass(method)
-    assert not {"name", "paper", "defaults"} & {field.name for field in fields(method)}
-    with pytest.raises(FrozenInstanceError):
-        method.name = "other"
     assert "arXiv" in method.paper
     assert method.defaults.learning_rate < method.defaults.lora_learning_rate
 
@@ -256,89 +248,6 @@ def test_sft_positives_imitates_the_best_and_the_gold_answer_among_equals() -> N
 
 
 # --- either kind of judge ---------------------------------------------------------------------
-
-
-@st.composite
-def judged_pools(draw: st.DrawFn, plan: Plan) -> Group:
-    """One prompt's pool as the harness hands it to a method: a judge of either kind said
-    something, or failed, or was not asked."""
-    words = ["The Danube.", "No idea.", "The Elbe.", "and so on " * 20]
-    texts = draw(st.lists(st.sampled_from(words), min_size=plan.samples, max_size=plan.samples))
-    pool = [Completion("p", i, text) for i, text in enumerate(texts)]
-    if plan.gold and draw(st.booleans()):
-        pool.append(GOLD)
-    group = Group(PROMPT, tuple(pool))
-    if plan.judge == "none":
-        return group
-    failing = draw(st.booleans())
-    compares = plan.judged_by == "configured" and draw(st.booleans())
-    said: st.SearchStrategy[float] = st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0])
-    names = (
-        [match.id for _, _, match in pool_matches(group)]
-        if compares
-        else [f"p/{i}" for i in range(len(pool))]
-    )
-    low, high = draw(st.sampled_from([(0.0, 6.0), (1.0, 10.0), (-1.0, 1.0)]))
-    rows = {}
-    for name in names:
-        value = draw(st.none() | said) if failing else draw(said)
-        score = None if value is None else low + value * (high - low)
-        rows[name] = {"p": value, "value": score, "error": None if value is not None else "timeout"}
-    scale = None if compares else (low, high)
-    (found,) = judged_groups([group], plan, "judge", scale, rows)
-    return found
-
-
-@pytest.mark.parametrize("name", METHODS)
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_any_judge_drives_any_method(name: str, data: st.DataObject) -> None:
-    """Whatever it says: examples of one kind, two different texts a pair, no failure used; and a
-    finite loss with a finite gradient."""
-    method = METHODS[name]
-    plan = method.plan(2, 3)
-    group = data.draw(judged_pools(plan))
-    examples = list(method.examples(group, Random(0)))
-    assert examples == list(method.examples(group, Random(0)))
-    assert len({type(example) for example in examples}) <= 1
-    failed = {
-        completion
-        for completion, score in zip(group.completions, group.scores or (), strict=False)
-        if score.value is None
-    }
-    for example in examples:
-        completions, values, _ = parts_of(example)
-        assert not failed & set(completions)
-        assert all(math.isfinite(value) for value in values)
-        assert len({c.text.strip() for c in completions}) == len(completions)
-    if examples:
-        loss, gradient = loss_of(method, plan, examples)
-        assert loss.isfinite()
-        assert gradient.isfinite().all()
-
-
-def loss_of(
-    method: Method, plan: Plan, examples: list[Example]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of a batch of the examples, and its gradient, at log-probs made up."""
-    parts = [parts_of(example) for example in examples]
-    sides = len(parts[0][0])
-    rows = sides * len(parts)
-    sums = torch.linspace(-90, -1, rows).requires_grad_()
-    lengths = torch.arange(1, rows + 1)
-    others = torch.linspace(-50, -2, rows) if plan.mismatched else None
-    references = {
-        name: LogProbs(torch.full((rows,), -30.0 - shift), lengths, others)
-        for shift, name in enumerate(plan.references)
-    }
-    batch = Batch(
-        torch.ones(len(parts)),
-        torch.tensor([values for _, values, _ in parts]).T.flatten(),
-        torch.tensor([desirable for _, _, desirable in parts]).T.flatten(),
-    )
-    loss = method.loss(LogProbs(sums, lengths, others), references, batch).mean
-    (gradient,) = torch.autograd.grad(loss, sums)
-    return loss, gradient
 
 
 @pytest.mark.parametrize("judge", ["pair", "score"])
