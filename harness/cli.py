@@ -10,7 +10,17 @@ from typing import NoReturn
 
 import typer
 
-from harness.commands import boards, evaluate, judging, lab, listings, reports, run, scoring
+from harness.commands import (
+    boards,
+    evaluate,
+    judging,
+    lab,
+    listings,
+    reports,
+    run,
+    scaffold,
+    scoring,
+)
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -27,6 +37,7 @@ app.command()(run.run)
 app.command()(run.plan)
 app.command("eval")(evaluate.evaluate)
 app.command()(listings.methods)
+app.command()(scaffold.new_method)
 app.command()(listings.doctor)
 board_app.callback()(boards.board)
 board_app.command()(boards.show)

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+collect_ignore = ["plugin_package"]  # a package of its own: tests/test_plugins.py installs it
+
 SERVER = """
 import faulthandler, gc, json, os, sys, traceback, warnings
 

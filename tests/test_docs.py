@@ -153,12 +153,13 @@ def test_the_tutorial_s_package_registers_its_method(
     assert config.settings == {"tau": 0.5, "samples": 3}  # the preset's samples
 
 
-def test_the_tutorial_s_loss_test_passes(
-    method_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_tutorial_s_own_tests_pass(method_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(method_file.parent)
     monkeypatch.delitem(sys.modules, method_file.stem, raising=False)
-    exec(compile(blocks(TUTORIAL, "python")[1], "adding-a-method.md", "exec"), {})
+    _, *tests = blocks(TUTORIAL, "python")
+    assert len(tests) == 2
+    for test in tests:
+        exec(compile(test, "adding-a-method.md", "exec"), {})
 
 
 def test_the_contributing_page_s_judge_is_a_judge(tmp_path: Path) -> None:
@@ -178,9 +179,9 @@ def test_a_command_in_a_code_block_is_right(line: str, method_file: Path) -> Non
     given = parse(shlex.split(line))
     if "preset" in given:
         for method in given["method"].split(","):
-            # the tutorial's method, as the page has it before and after it is installed
+            # the tutorial's methods, as the page has them before and after they are installed
             spec = method.replace(method_file.name, str(method_file))
-            spec = f"{method_file}:OnlineIPO" if spec == "online-ipo" else spec
+            spec = f"{method_file}:OnlineIPO" if spec in ("online-ipo", "my-dpo") else spec
             sets = tuple(given["set_"] or ())
             config, _, _ = resolve_config(spec, {}, given["preset"], sets=sets)
             assert config.iterations > 0
