@@ -116,7 +116,7 @@ def rows_of(judgements: Sequence[Judgement], *, is_alpaca: bool) -> Rows:
         if j.p is not None and j.model_chars is not None and j.baseline_chars is not None
     ]
     instructions, p, delta = zip(*usable, strict=True) if usable else ((), (), ())
-    keys = [alpaca.instruction_key(instruction) for instruction in instructions]
+    keys = list(map(alpaca.instruction_key, instructions))
     found = np.array(keys, dtype=np.uint64)
     order = np.argsort(found)
     difficulty = None
@@ -129,7 +129,9 @@ def rows_of(judgements: Sequence[Judgement], *, is_alpaca: bool) -> Rows:
         delta=np.array(delta, dtype=np.float64)[order],
         difficulty=difficulty,
     )
-    return rows if difficulty is None else rows.only(~np.isnan(difficulty))
+    if difficulty is None or not np.isnan(difficulty).any():
+        return rows
+    return rows.only(~np.isnan(difficulty))
 
 
 def replicates(rows: Rows, counts: Array, c: float, start: Array) -> Array:
