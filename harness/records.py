@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from harness.config import EvalConfig, RunConfig
 from harness.types import Controls, Overlap, Result, WinRate
@@ -107,7 +108,8 @@ class IterationRecord:
     `revisions` name the code that computed its stages: more than one where it was changed on the
     way, or where a stage was taken from an earlier run. `controls` are None where the scores are
     from before there were any. `validation` is the win rate against iteration 0 on validation
-    prompts by the training data's judge; None for iteration 0 and for older runs.
+    prompts by the training data's judge; None for iteration 0 and for older runs. `digests` has the
+    sha256 of what each stage wrote.
     """
 
     iteration: int
@@ -119,6 +121,7 @@ class IterationRecord:
     revisions: tuple[str, ...] = ()
     controls: Controls | None = None
     validation: WinRate | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ class EvalRecord:
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run folder. `provenance` holds versions, git revision, command, seeds and digests;
-    `contamination` what training prompts hold of the benchmark, where the run was let go on."""
+    `contamination` what training prompts hold of the benchmark, where the run was let go on.
+    `iterations` are the scored ones; `begun` names the stages that the next one has finished."""
 
     name: str
     path: Path
@@ -151,6 +155,12 @@ class RunRecord:
     iterations: tuple[IterationRecord, ...]
     provenance: Mapping[str, str]
     contamination: tuple[Overlap, ...] = ()
+    begun: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> int:
+        """How many of the iterations that were asked for, iteration 0 included, have no scores."""
+        return self.config.iterations + 1 - len(self.iterations)
 
     @property
     def best(self) -> IterationRecord | None:
@@ -165,6 +175,50 @@ class RunRecord:
             return None
         candidates = [r for r in self.iterations if not r.iteration or r.iteration in found]
         return max(candidates, key=lambda r: (found.get(r.iteration, 50.0), -r.iteration))
+
+
+# --- prompt by prompt: too much for a record, read where outputs are shown ----------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One iteration's answer to a benchmark prompt, and the probability `p` that it beats the
+    opponent's; None where that judgement failed, and `error` says why."""
+
+    iteration: int
+    text: str
+    p: float | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A benchmark prompt with each iteration's answer. `opponent` is the answer that they were
+    judged against; None where no file holds it."""
+
+    id: str
+    instruction: str
+    opponent: str | None
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """How often a judge gave which number: counts in equal bins from `low` to `high`, the last one
+    closed. A `preference` is the probability (0..1) that the first of two candidates wins."""
+
+    kind: Literal["preference", "score"]
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetails:
+    """The benchmark's prompts with all answers, and what the training judge said by iteration."""
+
+    prompts: tuple[Answered, ...] = ()
+    training_values: Mapping[int, Values] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ def iteration_record(t: int, artifacts: Sequence[Artifact]) -> IterationRecord:
         controls=read_controls(named["scores"]),
         validation=read_validation(validation) if validation else None,
         revisions=tuple(sorted({revision(artifact.manifest.versions) for artifact in artifacts})),
+        digests={name: artifact.digest for name, artifact in named.items()},
     )
 
 
@@ -51,15 +52,14 @@ def read_run(path: Path) -> RunRecord:
     asked = read_asked(RUN, path)
     config, facts = asked.config, asked.facts
     records = []
+    begun: tuple[str, ...] = ()
     for t in range(config.iterations + 1):
         folder = path / f"iter-{t}"
-        if not (folder / f"scores.{MANIFEST}").exists():
+        there = {s: file for s in STAGES if (file := folder / f"{s}.{MANIFEST}").exists()}
+        if "scores" not in there:
+            begun = tuple(there)
             break
-        found = [
-            Artifact(folder, read_manifest(file))
-            for stage in STAGES
-            if (file := folder / f"{stage}.{MANIFEST}").exists()
-        ]
+        found = [Artifact(folder, read_manifest(file)) for file in there.values()]
         records.append(iteration_record(t, found))
     return RunRecord(
         name=path.resolve().name,
@@ -70,6 +70,7 @@ def read_run(path: Path) -> RunRecord:
         iterations=tuple(records),
         provenance={**facts, **asked.versions, "seed": str(config.seed)},
         contamination=_read_contamination(path),
+        begun=begun,
     )
 
 
