@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,9 @@ from harness.client.client import Client
 from harness.client.endpoint import Endpoint
 from harness.config import JudgingConfig
 from harness.judges.adapters import Judge
+
+Say = Callable[[str], None]
+NO_PRICE = "no price is known"
 
 
 @runtime_checkable
@@ -43,18 +46,50 @@ class Access:
         self._endpoints.append(endpoint)
         return Chat(endpoint, self.client)
 
+    @property
+    def asks_models(self) -> bool:
+        """Whether any judge of the command asks a model."""
+        return bool(self._endpoints)
+
     def check_keys(self) -> None:
         """Raises HarnessError where a key is missing, before anything is asked."""
         for endpoint in self._endpoints:
             endpoint.key()
 
     @contextmanager
-    def kept_in(self, folder: Path) -> Iterator[None]:
-        """Ask, with the ledger of calls in this folder."""
-        if self._endpoints:
-            self.client.account.keep_in(folder)
+    def kept_in(self, ledger: Path, say: Say) -> Iterator[None]:
+        """Ask, each call a line of this ledger; at the end, however it comes, say what it cost."""
+        account = self.client.account
+        if self.asks_models:
+            account.keep_in(ledger)
         try:
             yield
         finally:
             self.client.close()
-            self.client.account.close()
+            account.close()
+            if self.asks_models:
+                paid, spent = _dollars(account.paid), _dollars(account.usd)
+                cost = f"{paid}, with earlier starts {spent}" if self._priced else NO_PRICE
+                say(
+                    f"judges: {account.calls:,} calls, {account.tokens:,} tokens, {cost} → {ledger}"
+                )
+
+    def say_forecast(self, calls: int, usd: float | None, say: Say) -> None:
+        """What is still to be asked takes at most; nothing is said where no judge asks a model."""
+        account = self.client.account
+        if self.asks_models:
+            most = f"judging: at most {calls:,} calls"
+            limit = "" if account.limit is None else f", budget ${account.limit:g}"
+            if usd is None:
+                say(f"{most} to come, {NO_PRICE}")
+            else:
+                spent = _dollars(account.usd)
+                say(f"{most} and {_dollars(usd)} to come, {spent} spent{limit}")
+
+    @property
+    def _priced(self) -> bool:
+        return None not in [self.client.account.price(e.model) for e in self._endpoints]
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:.4f}" if 0 < usd < 1 else f"${usd:.2f}"

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from harness import calibrations, loop
+from harness.client.account import CALLS
 from harness.compare import ANNOTATIONS, compare_annotations
 from harness.config import RunConfig
 from harness.data.annotations import read_annotations
 from harness.errors import HarnessError
 from harness.experiment import Experiment, check_contexts, prepare, resolve_config
 from harness.folders import RUN, Folder, disk_errors
-from harness.plan import PlannedStage, planned
+from harness.plan import PlannedStage, planned, total_usd
 from harness.progress import Reporter
 from harness.records import IterationRecord, RunRecord
 from harness.runs import CONTAMINATION, note_contamination, read_run, shown_outputs
@@ -96,7 +97,7 @@ def run(request: Request, reporter: Reporter) -> RunRecord:
         with folder.lock():
             folder.begin(experiment.config, _facts(experiment))
             note_contamination(folder.path, experiment.contamination)
-            with experiment.access.kept_in(folder.path):
+            with experiment.access.kept_in(folder.path / CALLS, reporter.say):
                 return _run(folder, experiment, context)
 
 
@@ -141,15 +142,11 @@ def _run(folder: Folder[RunConfig], experiment: Experiment, context: Context) ->
 
 
 def _say_forecast(folder: Folder[RunConfig], experiment: Experiment, context: Context) -> None:
-    """What paid judges will cost, where a budget was set for them."""
-    account = experiment.access.client.account
-    if account.limit is not None:
+    """What judges that ask a model will cost at most."""
+    if experiment.access.asks_models:
         todo = [s for s in planned(experiment, context, folder.store) if not s.done]
-        most = sum(stage.usd or 0.0 for stage in todo)
-        context.reporter.say(
-            f"judging: at most {sum(stage.calls for stage in todo):,} calls and ${most:.2f} to "
-            f"come, ${account.usd:.2f} spent, budget ${account.limit:g}"
-        )
+        calls = sum(stage.calls for stage in todo)
+        experiment.access.say_forecast(calls, total_usd(todo), context.reporter.say)
 
 
 def write_board(path: Path) -> None:

@@ -18,19 +18,19 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from pydantic import ValidationError
 
-from harness import codec, registry
+from harness import codec
+from harness.asking import Asker, bare_match
+from harness.client.account import CALLS
+from harness.config import AskingConfig
 from harness.data.archive import YARDSTICK, Archived, read_archive
 from harness.errors import HarnessError
-from harness.judges.adapters import as_pair_judge
 from harness.places import home
 from harness.progress import Reporter
 from harness.scoring.calibration import Calibration, Comparisons, Swapped, calibrate
-from harness.stages.judging import verdicts
-from harness.types import Completion, Match, Message, PairJudge, Prompt, Verdict
+from harness.types import Verdict
 
 SWAPPED = 200
 """Comparisons that are judged in both orders, for the figures of position."""
-CHUNK = 64
 
 
 @runtime_checkable
@@ -43,38 +43,41 @@ class Learned(Protocol):
 
 
 def calibrate_judge(
-    name: str, archive: Path, comparisons: int | None, seed: int, reporter: Reporter
+    config: AskingConfig, archive: Path, comparisons: int | None, seed: int, reporter: Reporter
 ) -> Calibration:
     """Let a judge repeat stored comparisons (a seeded sample where `comparisons` says how many),
-    compare its word with the archive's, and keep the result under HARNESS_HOME."""
-    made = registry.make_judge(name)
-    judge = as_pair_judge(made)
-    if judge.reference_based:
-        raise HarnessError(
-            f"The judge '{name}' scores by a gold answer, and in the archive that answer is one of "
-            "the two that it would rank; calibrate another judge."
-        )
+    compare its word with the archive's, and keep the result under HARNESS_HOME, with the ledger of
+    all calls that this judge's calibrations took."""
+    asker = Asker.of(
+        config,
+        reporter,
+        otherwise="in the archive that answer is one of the two that it would rank",
+    )
     rows = _sample(read_archive(archive), comparisons, seed)
-    said = _ask(judge, [_match(i, row) for i, row in enumerate(rows)], reporter, "calibrating")
-    judged = [(row, v.p) for row, v in zip(rows, said, strict=True) if v.p is not None]
+    turned = [(i, rows[i]) for i in _chosen(len(rows), SWAPPED, seed)]
+    matches = [bare_match(f"{i}", r.instruction, r.output, r.baseline) for i, r in enumerate(rows)]
+    back = [bare_match(f"{i}/ba", r.instruction, r.baseline, r.output) for i, r in turned]
+    path = _kept(asker.judge.identity)
+    said = asker.ask([*matches, *back], path.with_name(f"{path.stem}.{CALLS}"), "calibrating")
+    forth = said[: len(rows)]
+    judged = [(row, v.p) for row, v in zip(rows, forth, strict=True) if v.p is not None]
     if not judged:
         raise HarnessError(
-            f"The judge '{name}' gave no verdict on {len(rows)} comparisons (the first: "
+            f"The judge '{config.judge}' gave no verdict on {len(rows)} comparisons (the first: "
             f"{said[0].error}); check it and try again."
         )
     note = ""
-    if isinstance(made, Learned) and made.learned_from == YARDSTICK:
+    if isinstance(asker.made, Learned) and asker.made.learned_from == YARDSTICK:
         note = "on comparisons that the judge learned from: figures of unseen models are lower"
     calibration = calibrate(
-        judge.identity,
+        asker.judge.identity,
         YARDSTICK,
         _arrays(judged),
-        _swapped(judge, [row for row, _ in judged], seed, reporter),
+        _swapped([forth[i] for i, _ in turned], said[len(rows) :]),
         len(rows) - len(judged),
         seed,
         note,
     )
-    path = home() / "calibrations" / _file_name(judge.identity)
     path.parent.mkdir(parents=True, exist_ok=True)
     codec.write_json(path, codec.dump(calibration))
     return calibration
@@ -82,11 +85,10 @@ def calibrate_judge(
 
 def find(identity: str) -> Calibration | None:
     """What is known of a judge: the user's own calibration, else the one that comes with it."""
-    name = _file_name(identity)
-    own = home() / "calibrations" / name
+    own = _kept(identity)
     if own.exists():
         return _load(codec.read_json(own, "The calibration", "run harness calibrate again"), own)
-    shipped = files("harness.judges") / "calibrations" / name
+    shipped = files("harness.judges") / "calibrations" / own.name
     return (
         _load(json.loads(shipped.read_text(encoding="utf-8")), own) if shipped.is_file() else None
     )
@@ -115,53 +117,29 @@ def _load(data: codec.Json, path: Path) -> Calibration:
         raise HarnessError(f"{path} is no calibration; run harness calibrate again.") from None
 
 
-def _file_name(identity: str) -> str:
-    """A file's name for a judge; a digest tells apart what the readable part does not."""
+def _kept(identity: str) -> Path:
+    """A judge's file; a digest tells apart what the readable part of its name does not."""
     readable = re.sub(r"[^A-Za-z0-9.-]+", "-", identity).strip("-")[:60]
-    return f"{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.json"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return home() / "calibrations" / f"{readable}-{digest}.json"
 
 
 def _sample(rows: list[Archived], wanted: int | None, seed: int) -> list[Archived]:
-    if wanted is None or wanted >= len(rows):
-        return rows
-    chosen = Random(f"calibrate:{seed}").sample(range(len(rows)), wanted)
-    return [rows[i] for i in sorted(chosen)]
+    return rows if wanted is None else [rows[i] for i in _chosen(len(rows), wanted, seed)]
 
 
-def _match(number: int, row: Archived, *, swapped: bool = False) -> Match:
-    a = Completion(row.instruction, 0, row.output)
-    b = Completion(row.instruction, 1, row.baseline)
-    prompt = Prompt(row.instruction, (Message("user", row.instruction),))
-    return Match(f"{number}", prompt, *((b, a) if swapped else (a, b)))
+def _chosen(count: int, wanted: int, seed: int) -> list[int]:
+    """Which of so many, in order."""
+    if wanted >= count:
+        return list(range(count))
+    return sorted(Random(f"calibrate:{seed}").sample(range(count), wanted))
 
 
-def _ask(
-    judge: PairJudge, matches: Sequence[Match], reporter: Reporter, label: str
-) -> list[Verdict]:
-    said: dict[str, Verdict] = {}
-    with reporter.track(label, len(matches)) as advance:
-        for at in range(0, len(matches), CHUNK):
-            chunk = matches[at : at + CHUNK]
-            said |= {verdict.match_id: verdict for verdict in verdicts(judge, chunk)}
-            advance(len(chunk))
-    return [said[match.id] for match in matches]
-
-
-def _swapped(
-    judge: PairJudge, rows: list[Archived], seed: int, reporter: Reporter
-) -> Swapped | None:
-    sample = _sample(rows, SWAPPED, seed)
-    orders = [
-        _ask(
-            judge,
-            [_match(i, row, swapped=swapped) for i, row in enumerate(sample)],
-            reporter,
-            "judging both orders",
-        )
-        for swapped in (False, True)
-    ]
+def _swapped(forth: Sequence[Verdict], back: Sequence[Verdict]) -> Swapped | None:
     both = [
-        (a.p, 1 - b.p) for a, b in zip(*orders, strict=True) if a.p is not None and b.p is not None
+        (a.p, 1 - b.p)
+        for a, b in zip(forth, back, strict=True)
+        if a.p is not None and b.p is not None
     ]
     return Swapped(*np.array(both, dtype=np.float64).T) if both else None
 

@@ -6,21 +6,23 @@ refused. With a judge of its own, a comparison is head to head as well.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
-from harness import registry
+from harness.asking import Asker, bare_match
+from harness.client.account import CALLS
+from harness.config import AskingConfig
 from harness.data.annotations import Annotations, holds_judgements, read_annotations
 from harness.data.outputs import read_rows
 from harness.errors import HarnessError
-from harness.judges.adapters import as_pair_judge
+from harness.places import home
 from harness.progress import Reporter
 from harness.scoring.compare import Comparison, Contender, compare, with_head_to_head
-from harness.scoring.winrate import Said
-from harness.stages.judging import verdicts
-from harness.types import Completion, Match, Message, PairJudge, Prompt
+from harness.store import sha256_text
+from harness.types import Match
 
 ANNOTATIONS = "annotations.json"
 
@@ -37,7 +39,7 @@ class Compared:
 
 
 def compare_paths(
-    paths: Sequence[Path], seed: int, judge: str | None, reporter: Reporter
+    paths: Sequence[Path], seed: int, judge: AskingConfig | None, reporter: Reporter
 ) -> Compared:
     """Compare what the paths hold: a run's folder (its last scored iteration), an iteration's or an
     evaluation's folder, a file of judgements, or a file of outputs (head to head only).
@@ -105,17 +107,12 @@ def compare_annotations(found: Sequence[Annotations], names: Sequence[str], seed
 def _head_to_head(
     compared: Compared,
     outputs: Mapping[str, Mapping[str, str]],
-    name: str,
+    judge: AskingConfig,
     seed: int,
     reporter: Reporter,
 ) -> Compared:
     """Let a judge see every two contenders' outputs to the instructions that all share."""
-    judge = as_pair_judge(registry.make_judge(name))
-    if judge.reference_based:
-        raise HarnessError(
-            f"The judge '{name}' scores by a gold answer, and files of outputs have none; name "
-            "another --judge."
-        )
+    asker = Asker.of(judge, reporter, otherwise="files of outputs have none")
     shared = sorted(set.intersection(*(set(texts) for texts in outputs.values())))
     if not shared:
         raise HarnessError(
@@ -123,29 +120,30 @@ def _head_to_head(
             "--judge needs outputs to one benchmark."
         )
     pairs = list(combinations(outputs, 2))
-    said = {}
-    with reporter.track("judging head to head", len(pairs) * len(shared)) as advance:
-        for a, b in pairs:
-            said[a, b] = _judged(judge, shared, outputs[a], outputs[b])
-            advance(len(shared))
-    comparison = with_head_to_head(compared.comparison, said, seed)
-    comparison = replace(comparison, shared=comparison.shared or len(shared))
-    return replace(compared, comparison=comparison, head_judge=judge.identity)
-
-
-def _judged(
-    judge: PairJudge, shared: Sequence[str], a: Mapping[str, str], b: Mapping[str, str]
-) -> list[Said]:
     matches = [
-        Match(
-            id=instruction,
-            prompt=Prompt(instruction, (Message("user", instruction),)),
-            a=Completion(instruction, 0, a[instruction]),
-            b=Completion(instruction, 1, b[instruction]),
+        bare_match(
+            f"{number}/{instruction}", instruction, outputs[a][instruction], outputs[b][instruction]
         )
+        for number, (a, b) in enumerate(pairs)
         for instruction in shared
     ]
-    return [(v.match_id, v.p, v.error) for v in verdicts(judge, matches)]
+    verdicts = iter(asker.ask(matches, _ledger(asker, matches), "judging head to head"))
+    said = {
+        pair: [
+            (instruction, v.p, v.error) for instruction, v in zip(shared, verdicts, strict=False)
+        ]
+        for pair in pairs
+    }
+    comparison = with_head_to_head(compared.comparison, said, seed)
+    comparison = replace(comparison, shared=comparison.shared or len(shared))
+    return replace(compared, comparison=comparison, head_judge=asker.judge.identity)
+
+
+def _ledger(asker: Asker, matches: Sequence[Match]) -> Path:
+    """A comparison leaves no file, so what its calls cost is kept by what was asked of whom."""
+    texts = [[match.prompt.instruction, match.a.text, match.b.text] for match in matches]
+    digest = sha256_text(json.dumps([asker.judge.identity, texts]))
+    return home() / "comparisons" / f"{digest[:16]}.{CALLS}"
 
 
 def _same(found: Sequence[Annotations], names: Sequence[str | None], what: str) -> str | None:

@@ -168,6 +168,13 @@ class EvalConfig(_Section):
     judging: JudgingConfig = JudgingConfig()
 
 
+class AskingConfig(_Section):
+    """Who judges texts that a command is given, and how it is asked."""
+
+    judge: str
+    judging: JudgingConfig = JudgingConfig()
+
+
 C = TypeVar("C", bound=_Section)
 
 

@@ -9,12 +9,15 @@ from typing import Any
 
 from harness import config as configs
 from harness.access import Access
+from harness.client.account import CALLS
 from harness.config import EvalConfig
 from harness.data.outputs import read_outputs
 from harness.data.sources import digest
 from harness.errors import HarnessError
 from harness.evaluation import Evaluation, load_benchmark, make_evaluation
 from harness.folders import EVALUATION, Folder, disk_errors, read_asked
+from harness.judges.forecast import tokens
+from harness.plan import scoring
 from harness.policy import Policy, find_policy
 from harness.progress import Reporter
 from harness.records import EvalRecord
@@ -36,14 +39,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """A request, checked: how its outputs come about and how they are scored. `model_digest` is
-    that of the weights or of the file."""
+    """A request, checked: how its outputs come about, of at most how many tokens, and how they are
+    scored. `model_digest` is that of the weights or of the file."""
 
     folder: Folder[EvalConfig]
     context: Context
     config: EvalConfig
     evaluation: Evaluation
     outputs: Stage
+    longest: int
     model_digest: str
 
 
@@ -90,14 +94,22 @@ def _open(
         config.benchmark, config.judge, access, config.seed, start=config.model, fetch=True
     )
     _check_opponent(evaluation, config)
-    if _is_file(config):
-        return _of_file(config, folder, context, evaluation)
-    policy = find_policy(config.model, reporter.say)
+    found = _of_file if _is_file(config) else _of_model
+    opened = found(config, folder, context, evaluation)
+    if not _is_scored(opened):
+        access.check_keys()
+    return opened
+
+
+def _of_model(
+    config: EvalConfig, folder: Folder[EvalConfig], context: Context, evaluation: Evaluation
+) -> Opened:
+    policy = find_policy(config.model, context.reporter.say)
     stage = outputs_stage(context, evaluation, policy, "policy")
     if folder.store.find(stage) is None:
-        access.check_keys()
         _check_context(evaluation, policy)
-    return Opened(folder, context, config, evaluation, stage, policy.digest)
+    longest = evaluation.settings.max_new_tokens
+    return Opened(folder, context, config, evaluation, stage, longest, policy.digest)
 
 
 def _of_file(
@@ -121,7 +133,8 @@ def _of_file(
         decoding="as given",
     )
     stage = given_outputs_stage(evaluation, given)
-    return Opened(folder, context, config, evaluation, stage, sha256_file(path))
+    longest = max(tokens(given.texts[prompt.id]) for prompt in prompts)
+    return Opened(folder, context, config, evaluation, stage, longest, sha256_file(path))
 
 
 def _compute(opened: Opened, access: Access) -> None:
@@ -143,10 +156,24 @@ def _compute(opened: Opened, access: Access) -> None:
         f"{opened.config.model} on {benchmark.name} against {evaluation.opponent}, judge "
         f"{evaluation.judge.identity} → {folder.path}"
     )
-    with access.kept_in(folder.path):
+    with access.kept_in(folder.path / CALLS, context.reporter.say):
+        if not _is_scored(opened):
+            most = scoring(evaluation, 1, opened.longest)
+            access.say_forecast(most.calls, most.usd, context.reporter.say)
         outputs = _ensure(opened, opened.outputs)
-        anchors = Anchors(initial=outputs, previous=outputs)  # a model alone is its own start
-        _ensure(opened, scores_stage(context, evaluation, outputs, anchors))
+        _ensure(opened, _scoring(opened, outputs))
+
+
+def _scoring(opened: Opened, outputs: Artifact) -> Stage:
+    anchors = Anchors(initial=outputs, previous=outputs)  # a model alone is its own start
+    return scores_stage(opened.context, opened.evaluation, outputs, anchors)
+
+
+def _is_scored(opened: Opened) -> bool:
+    """Whether nothing is left to ask."""
+    outputs = opened.folder.store.find(opened.outputs)
+    scores = opened.folder.store.find(_scoring(opened, outputs)) if outputs else None
+    return scores is not None and not scores.manifest.failed
 
 
 def _ensure(opened: Opened, stage: Stage) -> Artifact:

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import codec, registry
+from harness import codec
+from harness.asking import Asker, bare_match
+from harness.client.account import CALLS
+from harness.config import AskingConfig
 from harness.data.annotations import Annotations, annotation, read_annotations
 from harness.data.outputs import generator_of, read_rows
 from harness.errors import HarnessError
-from harness.judges.adapters import as_pair_judge
 from harness.progress import Reporter
-from harness.stages.judging import verdicts
-from harness.types import Completion, Match, Message, Prompt, Verdict
-
-CHUNK = 64
 
 
 def judge_files(
-    name: str, outputs: Path, reference: Path, out: Path, reporter: Reporter
+    config: AskingConfig, outputs: Path, reference: Path, out: Path, reporter: Reporter
 ) -> Annotations:
     """Judge each output against the reference's to the same instruction; write OUT in the format
-    of AlpacaEval's annotations.json and read it back.
+    of AlpacaEval's annotations.json and read it back. The ledger of calls stands beside OUT.
 
     Outputs without a reference are left out, and said. Raises HarnessError where nothing pairs.
     """
     ours, theirs = read_rows(outputs), {row.instruction: row for row in read_rows(reference)}
     model, baseline = generator_of(outputs, ours), generator_of(reference, [*theirs.values()])
-    judge = as_pair_judge(registry.make_judge(name))
-    if judge.reference_based:
-        raise HarnessError(
-            f"The judge '{name}' scores by a gold answer, and files of outputs have none; name "
-            "another --judge."
-        )
+    asker = Asker.of(config, reporter, otherwise="files of outputs have none")
     paired = [(row, theirs[row.instruction]) for row in ours if row.instruction in theirs]
     if not paired:
         raise HarnessError(
@@ -40,29 +33,12 @@ def judge_files(
     if len(paired) < len(ours):
         reporter.say(f"{len(ours) - len(paired)} outputs have no reference and are left out")
     matches = [
-        Match(
-            row.instruction,
-            Prompt(row.instruction, (Message("user", row.instruction),)),
-            Completion(row.instruction, 0, row.text),
-            Completion(row.instruction, 1, other.text),
-        )
-        for row, other in paired
+        bare_match(row.instruction, row.instruction, row.text, other.text) for row, other in paired
     ]
-    said: dict[str, Verdict] = {}
-    with reporter.track("judging", len(matches)) as advance:
-        for at in range(0, len(matches), CHUNK):
-            chunk = matches[at : at + CHUNK]
-            said |= {verdict.match_id: verdict for verdict in verdicts(judge, chunk)}
-            advance(len(chunk))
+    said = asker.ask(matches, out.with_name(f"{out.stem}.{CALLS}"), "judging")
     rows = [
-        annotation(
-            row.dataset,
-            row.instruction,
-            (baseline, other.text),
-            (model, row.text),
-            said[row.instruction],
-        )
-        for row, other in paired
+        annotation(row.dataset, row.instruction, (baseline, other.text), (model, row.text), verdict)
+        for (row, other), verdict in zip(paired, said, strict=True)
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     codec.write_json(out, rows)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from harness import loop
+from harness.evaluation import Evaluation
 from harness.experiment import Experiment
-from harness.judges.forecast import CHARS_A_TOKEN, Forecast, forecast
+from harness.judges.forecast import Forecast, forecast, tokens
 from harness.stages.common import Context, has_own_pair
 from harness.stages.controls import NAMES, control_prompts
 from harness.store import Artifact, Stage, Store
@@ -58,6 +59,12 @@ def planned(experiment: Experiment, context: Context, store: Store) -> list[Plan
     return [replace(s, done=(s.iteration, s.stage) in found) for s in stages]
 
 
+def total_usd(stages: Sequence[PlannedStage]) -> float | None:
+    """US dollars at most; None where a price is not known."""
+    costs = [stage.usd for stage in stages]
+    return None if None in costs else sum(cost or 0.0 for cost in costs)
+
+
 def _judged(t: int, stage: str, judgements: int, cost: Forecast) -> PlannedStage:
     return PlannedStage(
         t,
@@ -77,11 +84,12 @@ def _evaluation(experiment: Experiment, t: int) -> list[PlannedStage]:
     drift = min(settings.kl_prompts, len(experiment.partition.validation)) * settings.kl_samples
     # iteration 0 is its own initial and previous; iteration 1's previous is the initial
     anchors = min(t, 2) + int(experiment.evaluation.opponent_is_gold)
+    cost = scoring(experiment.evaluation, anchors, experiment.config.benchmark.max_new_tokens)
     return [
         PlannedStage(t, "outputs", False, completions=prompts),
         _validation(experiment, t),
         *([PlannedStage(t, "drift", False, completions=drift)] if t else []),
-        _judged(t, "scores", prompts * anchors + controls, _scoring(experiment, anchors)),
+        _judged(t, "scores", prompts * anchors + controls, cost),
     ]
 
 
@@ -90,26 +98,21 @@ def _validation(experiment: Experiment, t: int) -> PlannedStage:
     config, judge = experiment.config, experiment.train_judge
     prompts = experiment.partition.validation[: config.diagnostics.validation_prompts]
     sizes = [config.benchmark.max_new_tokens] * 2
-    asked = [forecast(judge, _tokens(p.instruction), sizes) for p in prompts if t]
+    asked = [forecast(judge, tokens(p.instruction), sizes) for p in prompts if t]
     stage = _judged(t, "validation", len(prompts) if t else 0, sum(asked, Forecast()))
     return replace(stage, completions=len(prompts))
 
 
-def _scoring(experiment: Experiment, anchors: int) -> Forecast:
-    """What an iteration's scoring costs: each prompt once an anchor, and the controls."""
-    evaluation = experiment.evaluation
-    new, chosen = evaluation.settings.max_new_tokens, set(control_prompts(evaluation))
-    cost = Forecast()
+def scoring(evaluation: Evaluation, anchors: int, new: int) -> Forecast:
+    """What one policy's scoring costs, its outputs of at most `new` tokens: each prompt once an
+    anchor, and the controls."""
+    chosen, cost = set(control_prompts(evaluation)), Forecast()
     for prompt in evaluation.benchmark.prompts:
         times = anchors + len(NAMES) * (prompt.id in chosen)
-        sizes = (new, max(new, _tokens(prompt.gold)))
-        once = forecast(evaluation.judge, _tokens(prompt.instruction), sizes)
+        sizes = (new, max(new, tokens(prompt.gold)))
+        once = forecast(evaluation.judge, tokens(prompt.instruction), sizes)
         cost = sum([once] * times, cost)
     return cost
-
-
-def _tokens(text: str | None) -> int:
-    return len(text or "") // CHARS_A_TOKEN
 
 
 def _training(experiment: Experiment, t: int) -> list[PlannedStage]:
@@ -141,10 +144,10 @@ def _judging(experiment: Experiment, plan: Plan, prompts: Sequence[Prompt]) -> F
     if plan.judged_by == "self":
         return cost
     for prompt in prompts:
-        gold = [_tokens(prompt.gold)] if plan.gold and prompt.gold is not None else []
+        gold = [tokens(prompt.gold)] if plan.gold and prompt.gold is not None else []
         sizes = [new] * plan.samples + gold
         pools = combinations(sizes, 2) if isinstance(judge, PairJudge) else [sizes]
-        asked = [forecast(judge, _tokens(prompt.instruction), pool) for pool in pools]
+        asked = [forecast(judge, tokens(prompt.instruction), pool) for pool in pools]
         cost = sum(asked, cost)
     return cost
 

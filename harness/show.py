@@ -13,7 +13,7 @@ from harness import registry
 from harness.codec import dump
 from harness.errors import HarnessError
 from harness.experiment import Experiment
-from harness.plan import PlannedStage
+from harness.plan import PlannedStage, total_usd
 from harness.text import printable
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def plan_dict(experiment: Experiment, stages: Sequence[PlannedStage]) -> dict[st
             "judgements": sum(stage.judgements for stage in todo),
             "calls": sum(stage.calls for stage in todo),
             "judge_tokens_at_most": sum(stage.tokens for stage in todo),
-            "usd_at_most": _total_usd(todo),
+            "usd_at_most": total_usd(todo),
             "training_steps_at_most": _total_steps(todo),
         },
     }
@@ -85,17 +85,12 @@ def _caption(todo: Sequence[PlannedStage]) -> str:
 
 def _cost_text(todo: Sequence[PlannedStage]) -> str:
     """What judges that ask a model will cost."""
-    calls, usd = sum(stage.calls for stage in todo), _total_usd(todo)
+    calls, usd = sum(stage.calls for stage in todo), total_usd(todo)
     if not calls:
         return ""
     dollars = "no price is known" if usd is None else f"${usd:.2f}"
     tokens = sum(stage.tokens for stage in todo)
     return f" Judges: {calls:,} calls; at most {tokens:,} tokens, {dollars}."
-
-
-def _total_usd(stages: Sequence[PlannedStage]) -> float | None:
-    costs = [stage.usd for stage in stages]
-    return None if None in costs else sum(cost or 0.0 for cost in costs)
 
 
 def _total_steps(stages: Sequence[PlannedStage]) -> int | None:

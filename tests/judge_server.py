@@ -1,5 +1,5 @@
-"""An OpenAI-compatible server on loopback that does as a test says, and a judge behind it that
-always says the same of the same texts."""
+"""An OpenAI-compatible server on loopback that does as a test says, a judge behind it that always
+says the same of the same texts, and what a command needs to ask it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,30 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from conftest import Command
+
 Body = dict[str, Any]
+KEY = "sk-very-secret-0123456789"
+QUICK = "import harness.client.client as c; c.BACKOFF = c.CROWDED = 0.002; c.ATTEMPTS = 2\n"
+"""A command's prelude: it tries again at once, and soon gives up."""
+
+
+def asking_env(command: Command, home: Path) -> dict[str, str]:
+    """A home, and so a cache, of its own; the embedded models are there already."""
+    home.mkdir(exist_ok=True)
+    if not (home / "models").exists():
+        (home / "models").symlink_to(command.home / "models")
+    return {"HARNESS_HOME": str(home), "OPENAI_API_KEY": KEY}
+
+
+def without_key(*folders: Path) -> bool:
+    """Whether the key is in no file, the ledger of calls included."""
+    files = [f for folder in folders for f in folder.rglob("*") if f.is_file()]
+    assert any(file.name.endswith("calls.jsonl") for file in files)
+    return not [file for file in files if KEY.encode() in file.read_bytes()]
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def test_each_fault_is_a_failure_with_its_reason_and_nothing_of_it_is_kept(
 
     server = serve(broken)
     client = Client(concurrency=16, timeout=1.5)
-    client.account.keep_in(tmp_path)
+    client.account.keep_in(tmp_path / CALLS)
     told = ask(server, *map(question, FAULTS), client=client)
     assert told == [(None, reason) for _, reason, _ in FAULTS.values()]
     for name, (_, _, times) in FAULTS.items():
@@ -238,7 +238,7 @@ def test_a_budget_stops_at_the_request_that_it_does_not_cover(
 
     def go(limit: float) -> list[float | None]:
         client = Client(workers, account=Account(limit))
-        client.account.keep_in(tmp_path)
+        client.account.keep_in(tmp_path / CALLS)
         found: list[float | None] = []
         try:
             chat = Chat(Endpoint.of(f"fake@{server.url}"), client)
@@ -299,7 +299,7 @@ def test_the_key_is_sent_and_shown_nowhere(
     assert server.keys == [None, f"Bearer {KEY}"]
     # a server that says the key back
     client = Client()
-    client.account.keep_in(tmp_path)
+    client.account.keep_in(tmp_path / CALLS)
     server.answer = lambda *_: error(400, f"key {KEY} is odd")
     assert ask(server, question("c"), client=client) == [(None, "http error")]
     server.answer = lambda *_: said(KEY, model=KEY)

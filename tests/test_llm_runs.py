@@ -15,11 +15,20 @@ from typing import Any
 
 import pytest
 from conftest import Command, Running, differing, rows
-from judge_server import Body, JudgeServer, Sent, error, said, steady
+from judge_server import (
+    KEY,
+    QUICK,
+    Body,
+    JudgeServer,
+    Sent,
+    asking_env,
+    error,
+    said,
+    steady,
+    without_key,
+)
 
 from harness.client.account import CALLS
-
-KEY = "sk-very-secret-0123456789"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,6 @@ def fresh(server: JudgeServer) -> None:
     server.asked.clear()
 
 
-QUICK = "import harness.client.client as c; c.BACKOFF = c.CROWDED = 0.002; c.ATTEMPTS = 2\n"
 FAULTS: list[tuple[Sent, str]] = [
     (error(429, "slow", Retry_After="0"), "rate limited"),
     (error(500, "ill"), "http error"),
@@ -79,11 +87,7 @@ class Commands:
         return ["--iters", 1, *judges, *more]
 
     def env(self, home: Path) -> dict[str, str]:
-        """The embedded models are there already."""
-        home.mkdir(exist_ok=True)
-        if not (home / "models").exists():
-            (home / "models").symlink_to(self.command.home / "models")
-        return {"HARNESS_HOME": str(home), "OPENAI_API_KEY": KEY}
+        return asking_env(self.command, home)
 
     def run(self, out: Path, home: Path, *more: object, prelude: str = QUICK) -> Any:
         return self.command.run(out, *self.line(*more), prelude=prelude, env=self.env(home))
@@ -113,12 +117,6 @@ def failures(run: Path) -> Counter[str]:
     """By reason, in judgements of candidates and of outputs."""
     files = [*run.glob("iter-*/verdicts.jsonl"), *run.glob("iter-*/*matches.jsonl")]
     return Counter(row["error"] for file in files for row in rows(file) if row["error"])
-
-
-def without_key(*folders: Path) -> bool:
-    files = [f for folder in folders for f in folder.rglob("*") if f.is_file()]
-    assert any(file.name == CALLS for file in files)
-    return not [file for file in files if KEY.encode() in file.read_bytes()]
 
 
 def test_a_run_by_a_broken_judge_counts_and_later_ends_as_if_nothing_had_been(
@@ -201,6 +199,7 @@ def test_a_budget_stops_a_run_that_a_larger_one_goes_on_with(
         assert f"The judges' budget of ${budget} is spent" in done.sentence()
         assert "raise --budget-usd and run the same command again" in done.sentence()
         assert re.search(r"judging: at most [\d,]+ calls and \$[\d,.]+ to come", done.err)
+        assert f", with earlier starts ${2 * calls:.2f} → {run / CALLS}\n" in done.err
         assert len(server.asked) == calls
     plan = commands.command(
         "plan", "-m", "dno", "--preset", "tiny", "--out", run,

@@ -19,7 +19,8 @@ from harness.types import Usage
 
 PRICES = "prices.yaml"
 CALLS = "calls.jsonl"
-"""The ledger in a run's or an evaluation's folder: one line a call."""
+"""The ledger in a run's or an evaluation's folder, and the end of its name where it stands beside
+one file: one line a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class BudgetSpentError(HarnessError):
 
 
 class Account:
-    """Dollars and tokens of this process's calls, and where there is a ledger, of all before it.
+    """What this process's calls came to (`calls`, `tokens`, `paid` in US dollars); `usd` holds what
+    the ledger has from before as well.
 
     Raises BudgetSpentError before a request once `limit` US dollars are spent, so that no more than
     the requests under way go beyond it.
@@ -69,8 +71,8 @@ class Account:
 
     def __init__(self, limit: float | None = None) -> None:
         self.limit = limit
-        self.usd = 0.0
-        self.calls = 0
+        self.calls = self.tokens = 0
+        self.usd = self.paid = 0.0
         self._prices: Mapping[str, Price] | None = None
         self._ledger: TextIO | None = None
 
@@ -88,9 +90,9 @@ class Account:
                 f"server of your own) to {places.home() / PRICES}."
             )
 
-    def keep_in(self, folder: Path) -> None:
-        """Go on with a folder's ledger; a torn last line is dropped."""
-        path = folder / CALLS
+    def keep_in(self, path: Path) -> None:
+        """Go on with a ledger; a torn last line is dropped."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         raw = path.read_bytes() if path.exists() else b""
         whole = raw[: raw.rfind(b"\n") + 1]
         if whole != raw:
@@ -123,6 +125,8 @@ class Account:
         price = self.price(model)
         usage = Usage(*tokens, price.of(*tokens) if price else 0.0)
         self.usd += usage.usd
+        self.paid += usage.usd
+        self.tokens += sum(tokens)
         self.calls += 1
         if self._ledger:
             line = {"model": version or model, "failure": failure, "detail": detail}

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import Json, Quiet, print_json, print_tables
+from harness.commands.options import (
+    BudgetUsd,
+    Json,
+    Quiet,
+    SetJudging,
+    asking,
+    print_json,
+    print_tables,
+)
 
 JudgeName = Annotated[str, typer.Option("--judge", help="A judge; harness judges lists them.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of sample and bootstrap.")]
@@ -18,6 +26,8 @@ def judge(
     outputs: Annotated[Path, typer.Option(help="AlpacaEval's model_outputs.json.")],
     reference: Annotated[Path, typer.Option(help="The same of the model to compare with.")],
     out: Annotated[Path, typer.Option(help="annotations.json to write.")],
+    budget_usd: BudgetUsd = None,
+    set_: SetJudging = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -30,7 +40,8 @@ def judge(
     from harness.progress import Reporter
     from harness.scoring.summary import summarise
 
-    found = judging.judge_files(judge, outputs, reference, out, Reporter(quiet))
+    config = asking(judge, budget_usd, set_)
+    found = judging.judge_files(config, outputs, reference, out, Reporter(quiet))
     summary = summarise(found.judgements, seed, baseline=found.baseline)
     if as_json:
         print_json({"out": str(out), **show_scores.summary_dict(found, summary, seed)})
@@ -58,6 +69,8 @@ def calibrate(
     comparisons: Annotated[
         int | None, typer.Option(min=10, help="A seeded sample of so many (all).")
     ] = None,
+    budget_usd: BudgetUsd = None,
+    set_: SetJudging = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -70,7 +83,8 @@ def calibrate(
     from harness.codec import dump
     from harness.progress import Reporter
 
-    found = calibrations.calibrate_judge(judge, archive, comparisons, seed, Reporter(quiet))
+    config = asking(judge, budget_usd, set_)
+    found = calibrations.calibrate_judge(config, archive, comparisons, seed, Reporter(quiet))
     if as_json:
         print_json(dump(found))
     else:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.config import AskingConfig
 
 Method = Annotated[
     str,
@@ -37,6 +40,10 @@ AlpacaDir = Annotated[
 BudgetUsd = Annotated[
     float | None,
     typer.Option("--budget-usd", min=0.0, help="Most US dollars that judges may spend in all."),
+]
+SetJudging = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="How the judge is asked, such as judging.votes=1."),
 ]
 AllowContamination = Annotated[
     bool,
@@ -84,6 +91,15 @@ def typed(nested: dict[str, Any]) -> dict[str, Any]:
         if value is not None:
             given[key] = value
     return given
+
+
+def asking(judge: str, budget_usd: float | None, set_: list[str] | None) -> AskingConfig:
+    """A judge of texts that a command is given, and how it is asked."""
+    from harness import config
+
+    given = typed({"judge": judge, "judging": {"budget_usd": budget_usd}})
+    layers = config.merge(config.parse_sets(sets(set_)), given)
+    return config.validate(config.AskingConfig, layers)
 
 
 def sets(given: list[str] | None) -> tuple[str, ...]:

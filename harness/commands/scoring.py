@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import Json, print_json, print_tables
+from harness.commands.options import (
+    BudgetUsd,
+    Json,
+    SetJudging,
+    asking,
+    print_json,
+    print_tables,
+)
 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")]
 
@@ -46,6 +53,8 @@ def compare(
     judge: Annotated[
         str | None, typer.Option(help="Let this judge compare the outputs head to head, too.")
     ] = None,
+    budget_usd: BudgetUsd = None,
+    set_: SetJudging = None,
     seed: Seed = 0,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a pair.")] = False,
@@ -62,7 +71,10 @@ def compare(
 
     if sum((markdown, as_csv, as_json)) > 1:
         raise HarnessError("--markdown, --csv and --json each print the whole answer; choose one.")
-    compared = compare_paths(paths, seed, judge, Reporter(quiet=not judge))
+    if judge is None and (budget_usd is not None or set_):
+        raise HarnessError("--budget-usd and --set are for the --judge; name one, or drop them.")
+    asked = asking(judge, budget_usd, set_) if judge else None
+    compared = compare_paths(paths, seed, asked, Reporter(quiet=not judge))
     if as_json:
         print_json(show_compare.as_dict(compared, seed))
     elif markdown:

@@ -13,6 +13,11 @@ CHARS_A_TOKEN = 4
 """English prose has a little more: a forecast is a bound."""
 
 
+def tokens(text: str | None) -> int:
+    """About so many in a text."""
+    return len(text or "") // CHARS_A_TOKEN
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What judgements will cost at most; `usd` is None where no price is known."""
