@@ -29,11 +29,13 @@ def load_model(
 ) -> PreTrainedModel:
     """The causal language model of a folder, in evaluation mode.
 
-    `dtype` is float32 on a CPU and bfloat16 on a GPU unless given. Reads safetensors only and
-    runs no code from the folder.
+    `dtype` is float32 on a CPU and bfloat16 on a GPU unless given; a CPU multiplies by oneDNN.
+    Reads safetensors only and runs no code from the folder.
     """
     import torch
     from transformers import AutoModelForCausalLM
+
+    from harness.models.linear import use_onednn
 
     hush()
     if dtype is None:
@@ -47,4 +49,5 @@ def load_model(
             f"cannot load a model from {path} ({error}); point to a complete safetensors folder."
         ) from error
     loaded: PreTrainedModel = model.eval().to(device)
+    use_onednn(loaded)
     return loaded

@@ -13,6 +13,7 @@ import torch
 from harness.config import LoraConfig
 from harness.errors import HarnessError
 from harness.models.chat import ChatTokenizer, context_length
+from harness.models.linear import use_onednn
 from harness.models.load import load_model, pick_device
 from harness.records import TrainStep, TrainSummary
 from harness.training.batches import Encoded, References, encode
@@ -162,7 +163,9 @@ def _attach(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
         lora_dropout=0.0,
         target_modules="all-linear",
     )
-    return peft.get_peft_model(model, adapters)
+    adapted = peft.get_peft_model(model, adapters)
+    use_onednn(adapted)
+    return adapted
 
 
 def _after(

@@ -1,0 +1,74 @@
+"""Linear layers on a CPU by oneDNN instead of torch's default BLAS.
+
+torch hands float32 products to MKL, which leaves half of an AMD processor's vector units idle (it
+takes the 256-bit path); oneDNN, which torch brings along as well, picks its code by what the
+processor can do. Both add up in float32: results differ by rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+
+def use_onednn(model: nn.Module) -> None:
+    """Let the linear layers of `model`, in place, multiply by oneDNN where they can: float32 on a
+    CPU that torch was built with oneDNN for. Elsewhere they stay as they are."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = OneDNNLinear
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """left · rightᵀ of [n, k] and [m, k], by oneDNN where possible; either may be a transpose.
+
+    Not differentiable.
+    """
+    if _serves(left, right):
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+        return found
+    return linear(left, right)
+
+
+class OneDNNLinear(nn.Linear):
+    """`nn.Linear`, forward and backward by `product`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not _serves(input, self.weight):
+            return linear(input, self.weight, self.bias)
+        found: Tensor = _Linear.apply(input, self.weight)
+        return found if self.bias is None else found + self.bias
+
+
+class _Linear(torch.autograd.Function):
+    """x · Wᵀ for x [..., k] and W [m, k]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x.flatten(0, -2), weight).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        grad = grads[0].flatten(0, -2)
+        for_x, for_weight = ctx.needs_input_grad
+        return (
+            product(grad, weight.t()).view(x.shape) if for_x else None,
+            product(grad.t(), x.flatten(0, -2).t()) if for_weight else None,
+        )
+
+
+def _serves(x: Tensor, weight: Tensor) -> bool:
+    return (
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and x.numel() > 0
+    )
