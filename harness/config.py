@@ -75,10 +75,16 @@ class BenchmarkConfig(_Section):
 
 class JudgeConfig(_Section):
     """Who judges training candidates (`train`) and who judges the outputs (`eval`): NAME,
-    NAME:MODEL, NAME:MODEL@BASE_URL or file.py:Class."""
+    NAME:MODEL, NAME:MODEL@BASE_URL or file.py:Class. Where a method has the policy judge itself,
+    `self` says how."""
 
     train: str = "reference"
     eval: str | None = Field(None, description="by default the training judge")
+    self: Literal["digits", "additive"] = Field(
+        "digits",
+        description="the expected digit after 'Score: ', or the judge 'additive' with the policy "
+        "itself, which then has to write its scores",
+    )
 
 
 class JudgingConfig(_Section):

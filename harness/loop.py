@@ -11,7 +11,7 @@ from harness.records import IterationRecord
 from harness.runs import iteration_record
 from harness.stages.common import Context
 from harness.stages.examples import examples_stage
-from harness.stages.judging import verdicts_stage
+from harness.stages.judging import training_judge, verdicts_stage
 from harness.stages.outputs import outputs_stage
 from harness.stages.sampling import drift_stage, samples_stage
 from harness.stages.scores import Anchors, scores_stage
@@ -55,20 +55,21 @@ def run(
         named: dict[str, Policy] = {"initial": policies[0], "previous": previous}
         done: list[Artifact] = []
         samples = verdicts = None
+        judge = training_judge(context, experiment, plan, previous)
 
         if plan.sampler != "none":
             sampler = named[plan.sampler]
             samples = ensure(t, samples_stage(context, experiment, plan, sampler, prompts))
             done.append(samples)
         if samples and plan.judge != "none":
-            judging = verdicts_stage(context, experiment, plan, previous, prompts, samples)
+            judging = verdicts_stage(context, experiment, plan, judge, prompts, samples)
             verdicts = ensure(t, judging)
             done.append(verdicts)
 
         older = examples[::-1][: len(plan.replay)]
         made = ensure(
             t,
-            examples_stage(experiment, t, plan, previous, prompts, samples, verdicts, older),
+            examples_stage(experiment, t, plan, judge, prompts, samples, verdicts, older),
         )
         examples.append(made)
 

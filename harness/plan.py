@@ -125,7 +125,8 @@ def _training(experiment: Experiment, t: int) -> list[PlannedStage]:
         stages.append(PlannedStage(t, "samples", False, completions=completions))
         if plan.judge != "none":
             judgements = sum(_judgements(experiment, plan, size) for size in sizes)
-            stages.append(_judged(t, "verdicts", judgements, _judging(experiment, plan, sampled)))
+            stage = _judged(t, "verdicts", judgements, _judging(experiment, plan, sampled))
+            stages.append(replace(stage, completions=_written(experiment, plan, judgements)))
     stages.append(PlannedStage(t, "examples", False))
     stages.append(PlannedStage(t, "train", False, steps=_steps(experiment, plan)))
     return stages
@@ -135,6 +136,12 @@ def _judgements(experiment: Experiment, plan: Plan, size: int) -> int:
     """A pair judge compares every two candidates, a score judge scores each."""
     pairwise = plan.judged_by == "configured" and isinstance(experiment.train_judge, PairJudge)
     return size * (size - 1) // 2 if pairwise else size
+
+
+def _written(experiment: Experiment, plan: Plan, judgements: int) -> int:
+    """Completions that a policy which judges itself has to write."""
+    writes = plan.judged_by == "self" and experiment.config.judge.self == "additive"
+    return judgements * experiment.config.judging.votes if writes else 0
 
 
 def _judging(experiment: Experiment, plan: Plan, prompts: Sequence[Prompt]) -> Forecast:

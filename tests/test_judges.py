@@ -308,8 +308,8 @@ def test_the_self_score_is_the_expected_digit() -> None:
         (0.01, 0.02, 0.03, 0.04, 0, 0),
         (LEAST_MASS, 0, 0, 0, 0, 0),
     )
-    judge = SelfJudge(engine, "abcdef0123456789")
-    assert judge.identity == SelfJudge.name_of("abcdef0123456789") == "self-1:abcdef012345"
+    judge = SelfJudge(lambda: engine, "abcdef0123456789")
+    assert judge.identity == "self-1:abcdef012345"
     assert isinstance(judge, ScoreJudge)
     (first, second) = judge.score([group_of("a", "b"), group_of("c", "d")])
     assert [s.value for s in (*first, *second)] == pytest.approx([5.0, 2.5, 2.0, 0.0])
@@ -319,7 +319,7 @@ def test_the_self_score_is_the_expected_digit() -> None:
 
 @pytest.mark.parametrize("row", [(0.0,) * 6, (LEAST_MASS / 7,) * 6])
 def test_no_digit_is_a_failure_not_a_guess(row: tuple[float, ...]) -> None:
-    judge = SelfJudge(FakeEngine(row), "d")
+    judge = SelfJudge(lambda: FakeEngine(row), "d")
     ((score,),) = judge.score([group_of("a")])
     assert score == Score(None, judge.identity, "the policy gives no digit after 'Score: '")
 
@@ -337,7 +337,7 @@ def test_no_digit_is_a_failure_not_a_guess(row: tuple[float, ...]) -> None:
 def test_hostile_text_stays_in_its_slot(hostile: str) -> None:
     engine = FakeEngine((1.0, 0, 0, 0, 0, 0), (1.0, 0, 0, 0, 0, 0))
     list(
-        SelfJudge(engine, "d").score(
+        SelfJudge(lambda: engine, "d").score(
             [group_of(hostile, ask="Why?"), group_of("Because.", ask=hostile)]
         )
     )

@@ -35,7 +35,9 @@ class SelfRewarding:
     Departures: the paper's judge-format data are human rankings of several answers to one prompt,
     each with a written justification. There is one good answer here, so the worse ones are made
     from it (see `judge_demos`) and the target is the score alone. New prompts are taken from the
-    data; the paper has the model write them. Both stages share one set of hyperparameters.
+    data; the paper has the model write them. Both stages share one set of hyperparameters. The
+    paper's policy writes its scores, three samples averaged: that is `--set judge.self=additive`.
+    The default reads its digits instead, since a small model rarely writes a score.
     """
 
     beta: float = 0.1

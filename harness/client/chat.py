@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from harness.client.account import BudgetSpentError, Price
 from harness.client.client import Client
@@ -43,6 +43,17 @@ class Answer(Generic[T]):
     value: T | None
     error: Reason | None
     usage: Usage
+
+
+class Respondent(Protocol):
+    """Whoever can be asked: a model behind a server (`Chat`), or a policy of the run."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def price(self) -> Price | None: ...
+
+    def ask(self, questions: Sequence[Question[T]]) -> Iterator[Answer[T]]: ...
 
 
 @dataclass(frozen=True)

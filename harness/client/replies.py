@@ -22,6 +22,7 @@ Reason = Literal[
     "missing id",
     "out of range",
     "no log-probs",
+    "too long",
     "empty choices",
     "malformed reply",
     "rate limited",

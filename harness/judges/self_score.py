@@ -1,4 +1,4 @@
-"""The policy as its own judge (self-rewarding, Yuan et al. 2024, arXiv 2401.10020).
+"""The policy's own digits as its score of an answer.
 
 A small model rarely writes a score, so the score is the expected value of its next-token
 distribution over the digits 0–5 after `Score: `.
@@ -6,7 +6,7 @@ distribution over the digits 0–5 after `Score: `.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from harness.rubric import SCORE_PREFIX, judge_prompt
@@ -24,18 +24,15 @@ class NextToken(Protocol):
 
 
 class SelfJudge:
-    """Scores 0..5 by a policy's own digits; `identity` names the policy by its digest."""
+    """Scores 0..5 by a policy's own digits; `identity` names the policy by its digest. `engine`
+    loads it, once something is asked."""
 
     reference_based = False
     scale = (0.0, 5.0)
 
-    def __init__(self, engine: NextToken, policy_digest: str) -> None:
+    def __init__(self, engine: Callable[[], NextToken], policy_digest: str) -> None:
         self._engine = engine
-        self.identity = self.name_of(policy_digest)
-
-    @staticmethod
-    def name_of(policy_digest: str) -> str:
-        return f"self-1:{policy_digest[:12]}"
+        self.identity = f"self-1:{policy_digest[:12]}"
 
     def score(self, groups: Sequence[Group]) -> Iterator[Sequence[Score]]:
         for group in groups:
@@ -46,7 +43,7 @@ class SelfJudge:
                 )
                 for index, completion in enumerate(group.completions)
             ]
-            probabilities = self._engine.next_token_probs(prompts, SCORE_PREFIX, DIGITS)
+            probabilities = self._engine().next_token_probs(prompts, SCORE_PREFIX, DIGITS)
             yield [self._expected(row) for row in probabilities]
 
     def _expected(self, probabilities: tuple[float, ...]) -> Score:

@@ -11,10 +11,10 @@ from harness import codec
 from harness.data.sources import digest
 from harness.errors import HarnessError
 from harness.experiment import Experiment
-from harness.policy import Policy
+from harness.judges.adapters import Judge
 from harness.records import Composition
 from harness.stages.composition import composition, kind_of, why_nothing
-from harness.stages.judging import VERDICTS, judge_identity, judged, pools
+from harness.stages.judging import VERDICTS, judged, pools
 from harness.stages.sampling import SAMPLES, read_completions
 from harness.store import Artifact, Stage, Workspace
 from harness.types import Example, Group, Method, PairJudge, Plan, Prompt
@@ -26,7 +26,7 @@ def examples_stage(
     experiment: Experiment,
     iteration: int,
     plan: Plan,
-    policy: Policy,
+    judge: Judge,
     prompts: Sequence[Prompt],
     samples: Artifact | None,
     verdicts: Artifact | None,
@@ -38,7 +38,7 @@ def examples_stage(
 
     def work(space: Workspace) -> None:
         said = _said(verdicts)
-        groups = _groups(experiment, plan, policy, prompts, samples, said)
+        groups = _groups(plan, judge, prompts, samples, said)
         made, unused = make_examples(experiment.method, config.seed, iteration, groups)
         if not made:
             told = ", ".join(f"{count} {why}" for why, count in sorted(unused.items()))
@@ -53,7 +53,7 @@ def examples_stage(
         rows = space.rows(EXAMPLES, lambda row: str(row["key"]))
         for index, example in enumerate([*kept, *back]):
             rows.append(_row(f"{index:06}", example))
-        identity = judge_identity(experiment, plan, policy)
+        identity = judge.identity if plan.judge != "none" else "none"
         failures = Counter(row["error"] for row in (said or {}).values() if row["error"])
         table = composition(groups, made, kept, back, unused, identity, failures)
         space.write_json(COMPOSITION, codec.dump(table))
@@ -98,9 +98,8 @@ def _said(verdicts: Artifact | None) -> dict[str, codec.Json] | None:
 
 
 def _groups(
-    experiment: Experiment,
     plan: Plan,
-    policy: Policy,
+    judge: Judge,
     prompts: Sequence[Prompt],
     samples: Artifact | None,
     rows: Mapping[str, codec.Json] | None,
@@ -108,14 +107,8 @@ def _groups(
     groups = pools(prompts, read_completions(samples, SAMPLES) if samples else [], plan)
     if rows is None:
         return groups
-    scale = None
-    if plan.judged_by == "self":
-        from harness.judges.self_score import SelfJudge
-
-        scale = SelfJudge.scale
-    elif not isinstance(experiment.train_judge, PairJudge):
-        scale = experiment.train_judge.scale
-    return judged(groups, plan, judge_identity(experiment, plan, policy), scale, rows)
+    scale = None if isinstance(judge, PairJudge) else judge.scale
+    return judged(groups, plan, judge.identity, scale, rows)
 
 
 def make_examples(

@@ -15,7 +15,7 @@ from harness.judges.adapters import (
     pool_scores,
     preference,
 )
-from harness.judges.self_score import SelfJudge
+from harness.judges.policy import self_judge
 from harness.policy import Policy
 from harness.registry import judge_revision
 from harness.scoring import winrate
@@ -47,39 +47,38 @@ DATASET = "dataset"
 
 
 def training_judge(context: Context, experiment: Experiment, plan: Plan, policy: Policy) -> Judge:
-    """Whoever judges an iteration's candidates: the configured judge, or the policy itself."""
-    if plan.judged_by == "self":
-        return SelfJudge(context.engine(policy), policy.digest)
-    return experiment.train_judge
-
-
-def judge_identity(experiment: Experiment, plan: Plan, policy: Policy) -> str:
-    """`training_judge(...).identity`, without loading a policy."""
-    if plan.judge == "none":
-        return "none"
-    if plan.judged_by == "self":
-        return SelfJudge.name_of(policy.digest)
-    return experiment.train_judge.identity
+    """Whoever judges an iteration's candidates: the configured judge, or the policy itself, which
+    is loaded when it is first asked."""
+    config = experiment.config
+    if plan.judged_by == "configured":
+        return experiment.train_judge
+    return self_judge(
+        config.judge.self,
+        lambda: context.engine(policy),
+        policy.digest,
+        config.judging.votes,
+        config.seed,
+        context.batch_size,
+    )
 
 
 def verdicts_stage(
     context: Context,
     experiment: Experiment,
     plan: Plan,
-    policy: Policy,
+    judge: Judge,
     prompts: Sequence[Prompt],
     samples: Artifact,
 ) -> Stage:
     """Judgements on each prompt's pool: one row a match (pair judge) or a candidate."""
 
     def work(space: Workspace) -> None:
-        rows = judged_rows(space, VERDICTS)
+        rows = judged_rows(space, VERDICTS, final=plan.judged_by == "self")
         groups = [
             group
             for group in pools(prompts, read_completions(samples, SAMPLES), plan)
             if not has_own_pair(group.prompt, plan)
         ]
-        judge = training_judge(context, experiment, plan, policy)
         with context.reporter.track("judging", len(groups)) as advance:
             for start in range(0, len(groups), CHUNK):
                 chunk = groups[start : start + CHUNK]
@@ -93,7 +92,7 @@ def verdicts_stage(
         name="verdicts",
         version=1,
         params={
-            "judge": judge_identity(experiment, plan, policy),
+            "judge": judge.identity,
             "judge_revision": judge_revision(experiment.config.judge.train)
             if plan.judged_by == "configured"
             else "",
@@ -103,7 +102,7 @@ def verdicts_stage(
         inputs={"samples": samples.digest, "prompts": digest(prompts)},
         seed=experiment.config.seed,
         work=work,
-        label=f"judge {len(prompts)} pools by {judge_identity(experiment, plan, policy)}",
+        label=f"judge {len(prompts)} pools by {judge.identity}",
     )
 
 
@@ -220,9 +219,12 @@ def rate(judged: Sequence[tuple[Match, Verdict]], seed: int) -> WinRate:
     return winrate.rate(said, seed)
 
 
-def judged_rows(space: Workspace, name: str) -> Rows:
-    """Rows of judgements by id; those that failed do not count as done."""
-    return space.rows(name, lambda row: str(row["id"]), lambda row: row["error"] is not None)
+def judged_rows(space: Workspace, name: str, *, final: bool = False) -> Rows:
+    """Rows of judgements by id; those that failed do not count as done, unless failures are
+    `final`: a policy says the same of the same text whenever it is asked."""
+    return space.rows(
+        name, lambda row: str(row["id"]), lambda row: not final and row["error"] is not None
+    )
 
 
 def _keep(verdict: Verdict, rows: Rows, space: Workspace) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.client.chat import Chat, Question
+from harness.client.chat import Chat, Question, Respondent
 from harness.client.replies import FailureError, Reply
 from harness.judges.forecast import CHARS_A_TOKEN, Forecast
 from harness.rubric import judge_prompt
@@ -25,10 +25,10 @@ class Additive:
     """A model's additive 0–5 score of each answer (self-rewarding), the mean of several votes.
 
     Votes differ by their seed; one that fails fails the score, and those that came in are in the
-    cache.
+    cache. The policy itself can be the model (`harness/judges/policy.py`).
     """
 
-    chat: Chat
+    chat: Respondent
     votes: int
     version: ClassVar[str] = "additive-1"
     reference_based: ClassVar[bool] = False
