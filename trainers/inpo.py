@@ -43,7 +43,8 @@ class INPO:
         return rules.best_worst(group)
 
     def loss(self, policy: LogProbs, references: Mapping[str, LogProbs], batch: Batch) -> Loss:
-        """The loss of Algorithm 1, references π_t and the initial model."""
+        """The loss of Algorithm 1 (its equation's number is not confirmed), references π_t and the
+        initial model."""
         found = losses.inpo(
             policy, references["previous"], references["initial"], self.eta, self.tau_over_eta
         )

@@ -51,7 +51,7 @@ def dpo(policy: LogProbs, reference: LogProbs, beta: float) -> Losses:
 
 def r_dpo(policy: LogProbs, reference: LogProbs, beta: float, alpha: float) -> Losses:
     """Length-regularised DPO: −log σ(β·d + α·(|w| − |l|)), the regularised objective
-    of arXiv 2403.19159.
+    of arXiv 2403.19159 (numbering of the equation not confirmed).
 
     The plus sign penalises length: a chosen answer that is longer (in tokens) leads already, and
     little is left to learn from it.
@@ -94,7 +94,8 @@ def ipo(policy: LogProbs, reference: LogProbs, tau: float, averaged: bool) -> Lo
 def inpo(
     policy: LogProbs, previous: LogProbs, initial: LogProbs, eta: float, tau_over_eta: float
 ) -> Losses:
-    """Iterative Nash policy optimisation, the loss of arXiv 2407.00617, Algorithm 1:
+    """Iterative Nash policy optimisation, the loss of arXiv 2407.00617, Algorithm 1 (numbering of
+    the equation not confirmed):
 
         (log π_w/π_l − (τ/η)·log ref_w/ref_l − ((η−τ)/η)·log π_t,w/π_t,l − 1/(2η))²
 
@@ -104,8 +105,8 @@ def inpo(
 
 
 def sppo(policy: LogProbs, reference: LogProbs, win_rates: Tensor, eta: float) -> Losses:
-    """Self-play preference optimisation: (a − η(P_w − ½))² + (b − η(P_l − ½))², the squared loss
-    of arXiv 2405.00675, Algorithm 1, for both answers.
+    """Self-play preference optimisation: (a − η(P_w − ½))² + (b − η(P_l − ½))², arXiv 2405.00675,
+    Eq. 4.7 (in Algorithm 1), for both answers.
 
     `win_rates` [2n] are P_w of the n chosen answers, then P_l of the n rejected ones, against the
     policy that they were sampled from. η is what 1/β is in DPO.

@@ -44,6 +44,7 @@ class RDPO:
         return rules.best_worst(group)
 
     def loss(self, policy: LogProbs, references: Mapping[str, LogProbs], batch: Batch) -> Loss:
-        """The regularised objective, reference the initial model."""
+        """The regularised objective (its equation's number is not confirmed), reference the
+        initial model."""
         found = losses.r_dpo(policy, references["initial"], self.beta, self.alpha)
         return losses.mean(found, batch.weights)

@@ -43,6 +43,6 @@ class SPPO:
         return rules.best_worst(group, by=rules.soft_values)
 
     def loss(self, policy: LogProbs, references: Mapping[str, LogProbs], batch: Batch) -> Loss:
-        """(a − η(P_w − ½))² + (b − η(P_l − ½))², reference π_t."""
+        """Eq. 4.7: (a − η(P_w − ½))² + (b − η(P_l − ½))², reference π_t."""
         found = losses.sppo(policy, references["previous"], batch.values, self.eta)
         return losses.mean(found, batch.weights)
