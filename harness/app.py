@@ -13,20 +13,20 @@ from harness.client.account import CALLS
 from harness.compare import ANNOTATIONS, compare_annotations
 from harness.config import RunConfig
 from harness.data.annotations import read_annotations
+from harness.details import read_details
 from harness.errors import HarnessError
 from harness.experiment import Experiment, check_contexts, prepare, resolve_config
 from harness.folders import RUN, Folder, disk_errors
 from harness.plan import PlannedStage, planned, total_usd
 from harness.progress import Reporter
 from harness.records import IterationRecord, RunRecord
-from harness.runs import CONTAMINATION, note_contamination, read_run, shown_outputs
+from harness.runs import CONTAMINATION, note_contamination, read_run
 from harness.scoring.compare import Comparison
 from harness.stages.common import Context
 from harness.store import Artifact, Stage
 from harness.text import control_text, order_text, rate_text
 
 LEADERBOARD, REPORT = "leaderboard.jsonl", "report"
-SHOWN_PROMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -165,23 +165,18 @@ def write_board(path: Path) -> None:
         write_rows(path / LEADERBOARD, rows)
 
 
-def write_run_report(paths: Sequence[Path], out: Path) -> Path:
-    """The report of one or several runs, with a few outputs to read side by side."""
-    from reports.html import OutputSample, write_report
+def write_run_report(paths: Sequence[Path], out: Path, *, full: bool = False) -> Path:
+    """The report of one or several runs; with `full` all outputs in a folder beside it."""
+    from reports.html import write_report
 
     records = [read_run(path) for path in paths]
-    samples = [
-        OutputSample(prompt=shown.prompt, outputs=shown.outputs, p=shown.p, run=record.name)
-        for record in records
-        for shown in shown_outputs(record, SHOWN_PROMPTS)
-    ]
-    scored = [record.iterations[-1].result.judge for record in records if record.iterations]
     return write_report(
         records,
         out,
-        samples,
-        comparison=comparison(records) if len(scored) == len(records) > 1 else None,
-        judge=calibrations.sentence(scored[0]) if scored else "",
+        [read_details(record) for record in records],
+        compare=comparison,
+        calibration=calibrations.sentence,
+        full=full,
     )
 
 
@@ -242,11 +237,23 @@ def _scored_line(record: IterationRecord) -> str:
     result, control = record.result, record.result.length_control
     controlled = f" ({control.kind} {control_text(control)})" if control else ""
     order = f"; {order_text(result.order_bias)}" if result.order_bias else ""
+    bound = record.drift.improvement_bound if record.drift else None
+    most = "" if bound is None else f" (an exact update: at least {100 * bound:.1f})"
     left_out = record.training.left_out if record.training else 0
     without = f"; {left_out} examples left out, impossible under a reference" if left_out else ""
     return (
         f"iteration {record.iteration}: win rate % against {result.opponent} "
         f"{rate_text(result.win_rate)}{controlled}, the start {rate_text(result.vs_initial)}, "
-        f"the previous {rate_text(result.vs_previous)}; {result.lengths.mean:.0f} characters"
-        f"{order}{without}"
+        f"the previous {rate_text(result.vs_previous)}{most}; {result.lengths.mean:.0f} characters"
+        f"{order}{without}{_learnt_from(record)}"
     )
+
+
+def _learnt_from(record: IterationRecord) -> str:
+    """A word where an iteration had no example of its own."""
+    made = record.composition
+    if made is None or made.trained:
+        return ""
+    if made.replayed:
+        return f"; no new example: trained on {made.replayed} of earlier iterations"
+    return "; no example: the policy stays as it was"

@@ -12,15 +12,21 @@ from harness.stages.judging import VERDICTS
 from harness.stages.outputs import OUTPUTS_JSON
 from harness.stages.scores import ANNOTATIONS, MATCHES, OPPONENT
 
-BINS = 20
+BINS = 21
+"""Odd, so that ties lie in the middle of a bin."""
 
 
 def read_details(run: RunRecord) -> RunDetails:
     """The answers of a run's scored iterations with their verdicts; files that are not there any
     more are left out. Raises HarnessError on one that cannot be read."""
     folders = {r.iteration: run.path / f"iter-{r.iteration}" for r in run.iterations}
-    values = {t: found for t, folder in folders.items() if (found := _values(folder / VERDICTS))}
-    return RunDetails(_prompts(folders), values)
+    prompts = _prompts(folders)
+    said: dict[int, list[float]] = {}
+    for answer in (answer for prompt in prompts for answer in prompt.answers):
+        if answer.p is not None:
+            said.setdefault(answer.iteration, []).append(answer.p)
+    trained = {t: found for t, folder in folders.items() if (found := _values(folder / VERDICTS))}
+    return RunDetails(prompts, {t: preferences(p) for t, p in said.items()}, trained)
 
 
 def _prompts(folders: Mapping[int, Path]) -> tuple[Answered, ...]:
@@ -69,19 +75,23 @@ def _values(path: Path) -> Values | None:
     if not path.exists():
         return None
     rows = [row for _, row in codec.read_lines(path)]
-    preferences = [row["p"] for row in rows if row.get("p") is not None]
+    said = [row["p"] for row in rows if row.get("p") is not None]
     scores = [row["value"] for row in rows if row.get("value") is not None]
-    if preferences:
-        return Values("preference", 0.0, 1.0, binned(preferences, 0.0, 1.0))
+    if said:
+        return preferences(said)
     if not scores:
         return None
     low, high = math.floor(min(scores)), math.ceil(max(scores))
     high = max(high, low + 1)
-    return Values("score", low, high, binned(scores, low, high))
+    return Values("score", low, high, _binned(scores, low, high))
 
 
-def binned(values: list[float], low: float, high: float) -> tuple[int, ...]:
-    """Counts in `BINS` equal bins, the last one closed; what lies outside counts at the end."""
+def preferences(said: list[float]) -> Values:
+    """How often which probability was said."""
+    return Values("preference", 0.0, 1.0, _binned(said, 0.0, 1.0))
+
+
+def _binned(values: list[float], low: float, high: float) -> tuple[int, ...]:
     counts = [0] * BINS
     for value in values:
         place = int(BINS * (value - low) / (high - low))

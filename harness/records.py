@@ -80,7 +80,9 @@ class TrainSummary:
 @dataclass(frozen=True, slots=True)
 class Drift:
     """KL(this policy || previous) in nats a completion, sampled from this policy at temperature 1,
-    and the same a token; `se` is over prompts."""
+    and the same a token; `se` is over prompts. `improvement_bound` is the share of wins against the
+    previous policy (0..1) that an exact update has at least, ½ + η·KL; None where the method
+    promises none (`Improves`)."""
 
     kl: float
     se: float
@@ -88,6 +90,7 @@ class Drift:
     prompts: int
     samples: int
     max_new_tokens: int
+    improvement_bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +218,11 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class RunDetails:
-    """The benchmark's prompts with all answers, and what the training judge said by iteration."""
+    """The benchmark's prompts with all answers, and what the judges said by iteration: that of the
+    evaluation against the opponent, that of the training data among the candidates."""
 
     prompts: tuple[Answered, ...] = ()
+    evaluation_values: Mapping[int, Values] = field(default_factory=dict)
     training_values: Mapping[int, Values] = field(default_factory=dict)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,9 +13,8 @@ from harness.folders import RUN, read_asked
 from harness.provenance import revision
 from harness.records import Drift, IterationRecord, RunRecord, StageCost
 from harness.stages.examples import read_composition
-from harness.stages.outputs import OUTPUTS_JSON
 from harness.stages.sampling import DRIFT
-from harness.stages.scores import MATCHES, read_controls, read_result
+from harness.stages.scores import read_controls, read_result
 from harness.stages.training import read_training
 from harness.stages.validation import read_validation
 from harness.store import MANIFEST, Artifact, read_manifest
@@ -72,38 +70,6 @@ def read_run(path: Path) -> RunRecord:
         contamination=_read_contamination(path),
         begun=begun,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ShownOutputs:
-    """One evaluation prompt, its outputs by iteration, and the probability that the last
-    iteration's beats iteration 0's (None where that judgement failed)."""
-
-    prompt: str
-    outputs: Mapping[int, str]
-    p: float | None
-
-
-def shown_outputs(run: RunRecord, count: int) -> list[ShownOutputs]:
-    """The first `count` evaluation prompts of a run, with iteration 0's and the last outputs."""
-    if not run.iterations:
-        return []
-    last = run.iterations[-1].iteration
-    rows = {
-        t: codec.read_json(run.path / f"iter-{t}" / OUTPUTS_JSON, "The outputs file")
-        for t in sorted({0, last})
-    }
-    matches = codec.read_lines(run.path / f"iter-{last}" / MATCHES)
-    said = {row["id"]: row["p"] for _, row in matches}
-    return [
-        ShownOutputs(
-            prompt=first["instruction"],
-            outputs={t: outputs[index]["output"] for t, outputs in rows.items()},
-            # anchors that coincide are judged once, under the first role
-            p=said.get(f"{first['id']}/initial", said.get(f"{first['id']}/opponent")),
-        )
-        for index, first in enumerate(rows[0][:count])
-    ]
 
 
 def note_contamination(path: Path, found: Sequence[Overlap]) -> None:

@@ -1,33 +1,29 @@
-"""The figures of a report on disk, and that of output length by iteration."""
+"""The figures of a report on disk, each as SVG and PNG."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from harness.records import IterationRecord, RunRecord
-from reports.pairs import compositions, pairs
-from reports.rates import win_rate
-from reports.style import (
-    COLOURS,
-    GLYPHS,
-    MARKERS,
-    STYLE,
-    Label,
-    dodge,
-    figure,
-    iteration_axis,
-    save,
-    side_labels,
-    subtitle,
-)
-from reports.words import labels
+from reports import bars, controls, costs, dynamics, judging, lengths, pairs, rates
+from reports.group import Group
+from reports.style import STYLE, Drawn, save
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+DRAWINGS: Mapping[str, tuple[str, Callable[[Group], Drawn | None]]] = {
+    "win_rate": ("Win rate by iteration", lambda g: rates.win_rate(g.runs)),
+    "neighbours": ("Among leaderboard neighbours", lambda g: bars.neighbours(g.runs)),
+    "lc_vs_raw": ("Length control", lambda g: lengths.controlled_against_raw(g.runs)),
+    "length": ("Output length by iteration", lambda g: lengths.length(g.runs)),
+    "pairs": ("Training data by iteration", lambda g: pairs.pairs(g.runs)),
+    "loss": ("Training loss by step", lambda g: dynamics.loss(g.runs)),
+    "drift": ("Drift by iteration", lambda g: dynamics.drift(g.runs)),
+    "judge": ("What the judges said", lambda g: judging.values(g.runs, g.details)),
+    "controls": ("Controls", lambda g: controls.gaps(g.runs)),
+    "time": ("Cost by stage", lambda g: costs.time_by_stage(g.runs)),
+    "cost": ("Win rate against cost", lambda g: costs.win_rate_against_cost(g.runs)),
+}
+"""By file name, in the order of the page: a title, and what draws it (None: nothing to draw)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,75 +37,19 @@ class FigureFile:
     svg: Path
 
 
-def write_figures(runs: Sequence[RunRecord], folder: Path) -> tuple[FigureFile, ...]:
-    """Draw what the runs have data for, each as PNG and SVG (pairs: where a run has trained)."""
+def write_figures(group: Group, folder: Path) -> tuple[FigureFile, ...]:
+    """Draw what the group's runs have data for; a figure of an earlier report that they have none
+    for is taken away."""
     import matplotlib
 
-    drawings: tuple[tuple[str, str, Callable[[Sequence[RunRecord]], tuple[Figure, str]]], ...] = (
-        ("win_rate", "Win rate by iteration", win_rate),
-        ("length", "Output length by iteration", length),
-        ("pairs", "Training data by iteration", pairs),
-    )
     files = []
-    for name, title, draw in drawings:
-        if name == "pairs" and not any(compositions(run) for run in runs):
-            continue
+    for name, (title, draw) in DRAWINGS.items():
         with matplotlib.rc_context(STYLE):
-            drawn, alt = draw(runs)
-            png, svg = save(drawn, folder, name)
-        files.append(FigureFile(name, title, alt, png, svg))
+            drawn = draw(group)
+            if drawn is None:
+                for old in (folder / f"{name}.png", folder / f"{name}.svg"):
+                    old.unlink(missing_ok=True)
+                continue
+            png, svg = save(drawn[0], folder, name)
+        files.append(FigureFile(name, title, drawn[1], png, svg))
     return tuple(files)
-
-
-# --- length -----------------------------------------------------------------------------------
-
-
-def length(runs: Sequence[RunRecord]) -> tuple[Figure, str]:
-    """Characters an output above, the share that the token limit cut below."""
-    fig, (top, bottom) = figure(7.0, rows=2, ratios=(2.2, 1))
-    ends: list[Label] = []
-    shares: list[float] = []
-    for index, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        shift = dodge(index, len(runs))
-        x = [record.iteration + shift for record in run.iterations]
-        found = [record.result.lengths for record in run.iterations]
-        mean = [item.mean for item in found]
-        half = [_half_width(record) for record in run.iterations]
-        top.errorbar(x, mean, half, fmt=f"{marker}-", color=colour, elinewidth=1.4, zorder=3)
-        p95 = [item.p95 for item in found]
-        if len(runs) == 1:
-            median = [item.median for item in found]
-            top.fill_between(x, median, p95, color=colour, alpha=0.16, linewidth=0)
-            top.plot(x, p95, color=colour, linewidth=1, linestyle=":")
-            top.plot(x, median, color=colour, linewidth=1, linestyle="--")
-            words = ((p95, "95th percentile", "┈"), (mean, "mean", "●"), (median, "median", "┄"))
-            ends += [Label(values[-1], text, colour, sign) for values, text, sign in words]
-        else:
-            top.plot(x, p95, "_", color=colour, markersize=9, mew=1.6)
-            ends.append(Label(mean[-1], label, colour, GLYPHS[index % len(GLYPHS)]))
-        limit = [100 * item.limit_share for item in found]
-        bottom.plot(x, limit, f"{marker}-", color=colour)
-        shares += limit
-    top.set_ylim(bottom=0)
-    extent = "dashes: 95th percentile" if len(runs) > 1 else "shaded: median to 95th percentile"
-    subtitle(top, "Characters an output", extent)
-    top.set_ylabel("characters, mean with 95% interval")
-    bottom.set_title("Outputs cut by the token limit")
-    bottom.set_ylabel("share (%)")
-    bottom.set_ylim(-2, max(10.0, 1.12 * max(shares)))
-    iteration_axis(bottom, [record.iteration for run in runs for record in run.iterations])
-    side_labels(top, ends, gap=0.065)
-    alt = (
-        "Two line charts by iteration: mean output length in characters with its 95% interval, "
-        "median and 95th percentile; and the share of outputs cut by the token limit. "
-        "The table by iteration holds the same numbers."
-    )
-    return fig, alt
-
-
-def _half_width(record: IterationRecord) -> float:
-    """Half of the mean length's 95% interval (normal), over the prompts that were answered."""
-    result = record.result
-    prompts = max(rate.n + rate.n_failed for rate in (result.win_rate, result.vs_initial))
-    return 1.96 * result.lengths.sd / math.sqrt(prompts) if prompts > 1 else 0.0

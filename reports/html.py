@@ -1,85 +1,43 @@
-"""One self-contained HTML page out of run records: no script, no network, all text escaped."""
+"""One self-contained HTML page out of run records: all text escaped, nothing fetched."""
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
+from markupsafe import Markup
 
-from harness.codec import write_atomic
-from harness.records import RunRecord
+from harness.records import RunDetails, RunRecord
 from harness.scoring.alpaca import DERIVED
 from harness.scoring.compare import Comparison
-from reports import controls, ledger, standing, tables
+from leaderboards.table import key_title
+from reports import browser, controls, costs, judging, standing, tables
 from reports.figures import FigureFile, write_figures
+from reports.group import Group, grouped
+from reports.lacks import lacks, unscored
+from reports.render import render, write
 from reports.style import inline_svg
-from reports.tables import Table
-from reports.words import Verdict, caveats, common_key, control_kinds, labels, notes, verdict
+from reports.tables import Table, merged
+from reports.words import Verdict, caveats, control_kinds, headline, listed, notes, verdict
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
+LIMIT = 8_000_000
+"""Bytes that a page stays under."""
+MARGIN = 100_000
+OUTPUTS = "outputs"
+"""Folder beside the page for the pages of all outputs."""
 
-# Control characters are not allowed in HTML, lone surrogates not in UTF-8, and characters that turn
-# the direction of writing would hide what a model wrote.
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-
-SHOWN_SAMPLES = 8
-SHOWN_CHARACTERS = 6000
-SUMMARY_CHARACTERS = 160
+Compare = Callable[[Sequence[RunRecord]], Comparison | None]
 
 
-@dataclass(frozen=True, slots=True)
-class OutputSample:
-    """One evaluation prompt, its outputs by iteration, and the judge's word on the last one.
-
-    `p` is the judge's probability that the last iteration's output beats iteration 0's; None where
-    that judgement failed (`error` says why) or was not asked for. `run` is the run's name, needed
-    where a report shows several runs.
-    """
-
-    prompt: str
-    outputs: Mapping[int, str]
-    p: float | None
-    error: str | None = None
-    run: str = ""
+def no_comparison(_: Sequence[RunRecord]) -> None:
+    """Where nobody compared the runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Output:
-    iteration: int
-    text: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    summary: str
-    prompt: str
-    verdict: str
-    outputs: tuple[_Output, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """What the page shows of one run."""
-
-    label: str
-    verdict: Verdict
-    scores: Table
-    controls: Table
-    data: Table
-    training: Table
-    drift: Table
-    losses: Table
-    costs: Table
-    samples: tuple[_Sample, ...]
-    facts: tuple[tuple[str, str], ...]
-    config: str
+def no_word(_: str) -> str:
+    """Where nothing is known of a judge."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,131 +45,213 @@ class _Figure:
     title: str
     alt: str
     svg: Markup
+    files: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run's provenance, or what all runs share of it."""
+
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """What the page shows of one group of runs; `payload` is what its output browser reads."""
+
+    key: str
+    title: str
+    headline: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    judge: str
+    caveats: tuple[str, ...]
+    lacks: tuple[str, ...]
+    notes: tuple[str, ...]
+    figures: dict[str, _Figure]
+    scores: Table
+    official: Table | None
+    published: Table
+    data: Table
+    training: Table
+    drift: Table
+    health: Table
+    controls: Table
+    costs: Table
+    side_by_side: Table
+    differences: Table | None
+    digests: Table
+    provenance: tuple[_Run, ...]
+    several: bool
+    prompts: int
+    payload: Markup
+    embedded: int
+    characters: int | None
+    seed: int
+    pages: tuple[tuple[str, str], ...]
 
 
 def write_report(
     runs: Sequence[RunRecord],
     out: Path,
-    samples: Sequence[OutputSample] = (),
-    comparison: Comparison | None = None,
-    judge: str = "",
+    details: Sequence[RunDetails] = (),
+    *,
+    compare: Compare = no_comparison,
+    calibration: Callable[[str], str] = no_word,
+    full: bool = False,
 ) -> Path:
     """Write OUT/index.html and OUT/figures/*.png and *.svg; return the page's path.
 
-    Several runs stand side by side, with the `comparison` of their last iterations. Runs of
-    different benchmarks, decodings, judges or opponents are refused: their numbers have no common
-    axis. `judge` says how far their judge can be believed.
+    Runs of one benchmark, decoding, judge and opponent stand in one group with `compare`d last
+    iterations; others are shown apart. `details` are the runs', in their order. `calibration` says
+    how far a judge can be believed. With `full`, OUT/outputs/ holds every prompt with whole texts.
     """
-    key = common_key(runs)
-    figures = write_figures(runs, out / "figures")
-    names = labels(runs)
-    methods = list(dict.fromkeys(run.method for run in runs))
-    page = _render(
-        title=" and ".join(methods),
-        models=sorted({run.config.model for run in runs}),
-        key=key,
-        sections=[
-            _section(run, name, samples, alone=len(runs) == 1)
-            for run, name in zip(runs, names, strict=True)
-        ],
-        caveats=(*caveats(runs), *controls.warnings(runs)),
-        notes=(*notes(runs), *([judge] if judge else [])),
-        figures=[_inline(file) for file in figures],
-        has_pairs=any(file.name == "pairs" for file in figures),
-        differences=standing.differences(runs, comparison) if comparison else None,
-        official=standing.among_official(runs),
-        published=standing.published_table(key.benchmark, key.judge, methods),
-    )
+    groups, bare = grouped(runs, details)
+    sections = []
+    for number, group in enumerate(groups, start=1):
+        apart = f"board-{number}" if len(groups) > 1 else ""
+        pages = _full(group, out, apart) if full else ()
+        files = write_figures(group, out / "figures" / apart)
+        sections.append(_section(group, files, compare, calibration, pages, out))
+    budget = (LIMIT - MARGIN - len(_page(runs, sections, bare).encode())) // max(1, len(groups))
+    filled = [
+        _with_outputs(section, group, budget)
+        for section, group in zip(sections, groups, strict=True)
+    ]
     path = out / "index.html"
-    _write(path, page)
+    write(path, _page(runs, filled, bare))
     return path
 
 
+def _page(
+    runs: Sequence[RunRecord], sections: Sequence[_Section], bare: Sequence[RunRecord]
+) -> str:
+    return render(
+        "report.html.j2",
+        title=listed(list(dict.fromkeys(run.method for run in runs))),
+        models=sorted({run.config.model for run in runs}),
+        sections=sections,
+        unscored=unscored(bare),
+        bare=[_provenance([run], [run.name])[0] for run in bare],
+    )
+
+
 def _section(
-    run: RunRecord, label: str, samples: Sequence[OutputSample], *, alone: bool
+    group: Group,
+    files: Sequence[FigureFile],
+    compare: Compare,
+    calibration: Callable[[str], str],
+    pages: tuple[tuple[str, str], ...],
+    out: Path,
 ) -> _Section:
-    mine = [sample for sample in samples if sample.run == run.name or (alone and not sample.run)]
+    runs, names, key = group.runs, group.names, group.key
+    compared = compare(runs) if len(runs) > 1 else None
+
+    def table(of: Callable[[RunRecord], Table]) -> Table:
+        return merged(names, [of(run) for run in runs])
+
     return _Section(
-        label=label,
-        verdict=verdict(run, None if alone else label),
-        scores=tables.scores(run),
-        controls=controls.controls(run),
-        data=tables.data_dynamics(run),
-        training=tables.training(run),
-        drift=tables.drift(run),
-        losses=ledger.losses_of_data(run),
-        costs=ledger.costs(run),
-        samples=tuple(_sample(sample) for sample in mine[:SHOWN_SAMPLES]),
-        facts=(
-            ("run", run.name),
-            ("method", run.method),
-            ("paper", run.paper),
-            ("model", run.config.model),
-            ("preset", run.config.preset),
-            ("seed", str(run.config.seed)),
-            ("training judge", run.config.judge.train),
-            ("evaluation judge", run.config.eval_judge),
-            *((("data licence", DERIVED),) if "LC" in control_kinds([run]) else ()),
-            *((name, value) for name, value in run.provenance.items()),
+        key=f"{key.benchmark}, judge {key.judge}",
+        title=key_title(key),
+        headline=headline(runs, compared),
+        verdicts=tuple(
+            verdict(run, None if len(runs) == 1 else name)
+            for run, name in zip(runs, names, strict=True)
         ),
-        config=yaml.safe_dump(
-            run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
-        ),
+        judge=calibration(key.judge),
+        caveats=(*caveats(runs), *controls.warnings(runs)),
+        lacks=lacks(group),
+        notes=notes(runs),
+        figures={file.name: _inline(file, out) for file in files},
+        scores=table(tables.scores),
+        official=standing.among_official(runs),
+        published=standing.published_table(key.benchmark, key.judge, [r.method for r in runs]),
+        data=table(tables.data_dynamics),
+        training=table(tables.training),
+        drift=table(tables.drift),
+        health=table(judging.health),
+        controls=table(controls.controls),
+        costs=table(costs.costs),
+        side_by_side=standing.side_by_side(runs),
+        differences=standing.differences(runs, compared) if compared else None,
+        digests=table(tables.digests),
+        provenance=_provenance(runs, names),
+        several=len(runs) > 1,
+        prompts=len(browser.prompts_of(group)),
+        payload=Markup(""),
+        embedded=0,
+        characters=None,
+        seed=runs[0].config.seed,
+        pages=pages,
     )
 
 
-def _sample(sample: OutputSample) -> _Sample:
-    chosen = sorted({min(sample.outputs), max(sample.outputs)}) if sample.outputs else []
-    return _Sample(
-        summary=textwrap.shorten(sample.prompt, SUMMARY_CHARACTERS, placeholder=" …"),
-        prompt=_legible(sample.prompt)[0],
-        verdict=_judged(sample, len(chosen)),
-        outputs=tuple(_Output(i, *_legible(sample.outputs[i])) for i in chosen),
+def _facts(run: RunRecord) -> dict[str, str]:
+    return {
+        "method": run.method,
+        "paper": run.paper,
+        "model": run.config.model,
+        "preset": run.config.preset,
+        "seed": str(run.config.seed),
+        "training judge": run.config.judge.train,
+        "evaluation judge": run.config.eval_judge,
+        **({"data licence": DERIVED} if "LC" in control_kinds([run]) else {}),
+        **{name.replace("_", " "): value for name, value in run.provenance.items()},
+    }
+
+
+def _provenance(runs: Sequence[RunRecord], names: Sequence[str]) -> tuple[_Run, ...]:
+    """What all runs share, said once, and what is each one's own."""
+    facts = [_facts(run) for run in runs]
+    shared = {
+        key: value
+        for key, value in facts[0].items()
+        if len(runs) > 1 and all(other.get(key) == value for other in facts)
+    }
+    each = []
+    for run, name, known in zip(runs, names, facts, strict=True):
+        own = tuple((key, value) for key, value in known.items() if key not in shared)
+        config = run.config.model_dump(mode="json")
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        each.append(_Run(name, own, text))
+    common = (_Run("All runs", tuple(shared.items()), ""),) if shared else ()
+    return (*common, *each)
+
+
+def _inline(file: FigureFile, out: Path) -> _Figure:
+    # Put in unescaped: drawn by matplotlib with letters as paths, comments removed.
+    prefix = "-".join(file.svg.relative_to(out).with_suffix("").parts[1:])
+    svg = inline_svg(file.svg.read_text(encoding="utf-8"), prefix)
+    stem = file.svg.relative_to(out).with_suffix("").as_posix()
+    return _Figure(file.title, file.alt, Markup(svg), stem)
+
+
+# --- outputs ----------------------------------------------------------------------------------
+
+
+def _with_outputs(section: _Section, group: Group, budget: int) -> _Section:
+    shown = browser.chosen(browser.prompts_of(group), section.seed)
+    if not shown:
+        return section
+    made = browser.fitted(group, shown, budget)
+    return replace(
+        section,
+        payload=Markup(made.json),  # escaped as JSON: it holds no < and no &
+        embedded=made.prompts,
+        characters=made.characters,
     )
 
 
-def _judged(sample: OutputSample, outputs: int) -> str:
-    if outputs < 2:
-        return "nothing to compare"
-    last, first = max(sample.outputs), min(sample.outputs)
-    if sample.outputs[last] == sample.outputs[first]:
-        return "the same output in both"
-    if sample.p is None:
-        return f"not judged: {sample.error}" if sample.error else "not judged"
-    if sample.p == 0.5:
-        return "a draw (p = 0.50)"
-    winner = last if sample.p > 0.5 else first
-    return f"iteration {winner} preferred (p = {max(sample.p, 1 - sample.p):.2f})"
-
-
-def _legible(text: str) -> tuple[str, str]:
-    """The text's beginning, and a note where it was cut."""
-    cut = len(text) - SHOWN_CHARACTERS
-    return text[:SHOWN_CHARACTERS], f"{cut:,} more characters are not shown" if cut > 0 else ""
-
-
-def _inline(file: FigureFile) -> _Figure:
-    from markupsafe import Markup
-
-    # The one thing put in unescaped: drawn by matplotlib with letters as paths, comments removed.
-    svg = inline_svg(file.svg.read_text(encoding="utf-8"), file.name)
-    return _Figure(file.title, file.alt, Markup(svg))
-
-
-def _render(**context: object) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(**context)
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", page)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, text)
+def _full(group: Group, out: Path, apart: str) -> tuple[tuple[str, str], ...]:
+    """Pages of all prompts with whole texts; their addresses from the report, and words."""
+    shown = browser.prompts_of(group)
+    pages = []
+    for start in range(0, len(shown), browser.EMBEDDED):
+        part = shown[start : start + browser.EMBEDDED]
+        words = f"Prompts {start + 1} to {start + len(part)} of {len(shown)}"
+        path = out / OUTPUTS / apart / f"{start + 1:05}.html"
+        data = Markup(browser.payload(group, part, None))
+        write(path, render("outputs.html.j2", title=words, key=key_title(group.key), payload=data))
+        pages.append((path.relative_to(out).as_posix(), words))
+    return tuple(pages)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.records import IterationRecord, RunRecord
-from reports.style import COLOURS, Label, figure, iteration_axis, short, side_labels
+from reports.style import COLOURS, PALE, Drawn, Label, iteration_axis, panels, short, side_labels
 from reports.words import labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 REPLAYED = "replayed"
 KINDS = {
@@ -19,30 +18,38 @@ KINDS = {
     "student>teacher": COLOURS[5],
     "student>student": COLOURS[2],
     "dataset": COLOURS[3],
-    REPLAYED: "#BBBBBB",
+    REPLAYED: PALE,
 }
 """A type of pair has the same colour in every report; other kinds take what is left."""
 
 
-def pairs(runs: Sequence[RunRecord]) -> tuple[Figure, str]:
-    """What each iteration trained on, by type; one panel a run, replayed examples on top."""
+def pairs(runs: Sequence[RunRecord]) -> Drawn | None:
+    """What each iteration trained on, by type, replayed examples on top; one panel a run that has
+    trained, None where none has."""
     shown = [
         (run, label) for run, label in zip(runs, labels(runs), strict=True) if compositions(run)
     ]
+    if not shown:
+        return None
     kinds = kinds_of(runs)
-    fig, axes = figure(1.0 + 2.7 * len(shown), rows=len(shown))
-    for ax, (run, label) in zip(axes, shown, strict=True):
-        _bars(ax, compositions(run), kinds)
+    fig, axes = panels(len(shown), 2.9)
+    for place, (ax, (run, label)) in enumerate(zip(axes, shown, strict=True)):
+        _bars(ax, compositions(run), kinds, named=place == min(1, len(shown) - 1))
         ax.set_title(short(label, 40) if len(shown) > 1 else "Examples trained on, by type")
-    iteration_axis(axes[-1], [r.iteration for run, _ in shown for r in compositions(run)])
+        iteration_axis(ax, [r.iteration for run, _ in shown for r in compositions(run)])
+    highest = max(sum(trained(r).values()) for run, _ in shown for r in compositions(run))
+    axes[0].set_ylim(0, 1.14 * max(1, highest))
+    fig.supylabel("examples", fontsize=11)
     alt = (
         "Stacked bars: the number of examples that each iteration trained on, by type "
-        f"({', '.join(kinds)}). The data table holds the same numbers."
+        f"({', '.join(kinds)})."
     )
     return fig, alt
 
 
-def _bars(ax: Axes, records: Sequence[IterationRecord], kinds: Sequence[str]) -> None:
+def _bars(
+    ax: Axes, records: Sequence[IterationRecord], kinds: Sequence[str], *, named: bool
+) -> None:
     colours = _kind_colours(kinds)
     tops = {record.iteration: 0 for record in records}
     ends = []
@@ -58,10 +65,10 @@ def _bars(ax: Axes, records: Sequence[IterationRecord], kinds: Sequence[str]) ->
         ends.append(Label(middle, kind.replace(">", " ≻ "), colours[kind]))
     for iteration, total in tops.items():
         ax.text(iteration, total, f"{total:,}", ha="center", va="bottom", fontsize=10)
-    ax.set_ylim(0, 1.12 * max(1, *tops.values()))
-    ax.set_ylabel("examples")
+    ax.set_ylim(0, 1.14 * max(1, *tops.values()))
     ax.grid(axis="x", visible=False)
-    side_labels(ax, ends, gap=0.09)
+    if named:
+        side_labels(ax, ends, gap=0.09)
 
 
 def trained(record: IterationRecord) -> dict[str, int]:

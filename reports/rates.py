@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.records import IterationRecord, RunRecord
 from harness.types import LengthControl, Result, WinRate
-from leaderboards.papers import PublishedRow, published_rows
+from leaderboards.neighbours import LANDMARKS
+from leaderboards.official import BASELINE, official
+from leaderboards.papers import PublishedRow, comparable, published_rows
 from reports.style import (
-    COLOURS,
-    GLYPHS,
     GREY,
     INK,
-    MARKERS,
+    Drawn,
     Label,
     dodge,
     figure,
     iteration_axis,
+    look,
     short,
     side_labels,
     subtitle,
@@ -27,7 +28,9 @@ from reports.words import control_kinds, labels, same_anchor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+DRAWN_PAPERS = ("DNO", "Self-Rewarding LMs")
+"""Papers whose last line is drawn beside every comparable run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +54,22 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Lines on one axis, and published figures (words: percent) that are comparable with them."""
+    """Lines on one axis, and published figures (words: percent) that are comparable with them.
+    `even` says what stands at 50%."""
 
     title: str
     lines: tuple[Line, ...]
     published: Mapping[str, float] = field(default_factory=dict)
+    even: str = "50%: even"
 
 
-def win_rate(runs: Sequence[RunRecord]) -> tuple[Figure, str]:
+def win_rate(runs: Sequence[RunRecord]) -> Drawn:
     """Against the fixed opponent, at equal lengths where that was measured, and against each run's
     own start; 95% intervals."""
     shown = panels(runs)
-    fig, axes = figure(4.8 if len(shown) == 1 else 3.5 * len(shown), rows=len(shown))
+    labelled = max(1 + len(panel.lines) + len(panel.published) for panel in shown)
+    height = max(4.4 if len(shown) == 1 else 3.3, 0.8 + 0.24 * labelled)
+    fig, axes = figure(height * len(shown), rows=len(shown))
     for ax, panel in zip(axes, shown, strict=True):
         _draw(ax, panel)
     iteration_axis(axes[-1], [record.iteration for run in runs for record in run.iterations])
@@ -81,23 +88,22 @@ def panels(runs: Sequence[RunRecord]) -> tuple[Panel, ...]:
     """One run shows raw and length-controlled win rate on one axis, so that what length alone is
     worth is seen; several runs would hide each other there, and each measure has its own."""
     once = same_anchor(runs)  # then the start's panel would be the opponent's again
-    start = "Against the run's own start" + (", the opponent" if once else "")
+    start = "Against the run's own start"
     result = runs[0].iterations[0].result
     against = start if once else f"Against {short(result.opponent, 34)}"
     raw = _lines(runs, lambda result: result.win_rate)
     controlled = _lines(runs, lambda result: result.length_control)
-    printed = reference_rows(
-        published_rows(result.benchmark, result.judge), [run.method for run in runs]
-    )
+    even = "50%: GPT-4-Turbo" if BASELINE in result.opponent else "50%: even"
     kind = " and ".join(control_kinds(runs))
+    printed = published_lines(runs)
     if len(runs) == 1 and controlled:
         both = (replace(raw[0], label="win rate"), replace(controlled[0], label=kind, look=1))
-        found = [Panel(against, both, _published(printed, lambda row: row.win_rate))]
+        found = [Panel(against, both, printed.win_rate, even)]
     else:
-        found = [Panel(against, raw, _published(printed, lambda row: row.win_rate))]
+        found = [Panel(against, raw, printed.win_rate, even)]
         if controlled:
-            lc = _published(printed, lambda row: row.lc_win_rate) if kind == "LC" else {}
-            found.append(Panel(f"{against}: {kind}", controlled, lc))
+            lc = printed.lc if kind == "LC" else {}
+            found.append(Panel(f"At equal lengths ({kind})", controlled, lc, even))
     if not once:
         found.append(Panel(start, _lines(runs, lambda result: result.vs_initial)))
     return tuple(found)
@@ -121,40 +127,66 @@ def _point(record: IterationRecord, found: WinRate | LengthControl | None) -> Po
     return Point(record.iteration, found.value, found.ci95, hollow)
 
 
-def _published(
+class PublishedLines(NamedTuple):
+    """Others' figures in percent by the words that stand at their lines."""
+
+    win_rate: Mapping[str, float]
+    lc: Mapping[str, float]
+
+
+def published_lines(runs: Sequence[RunRecord]) -> PublishedLines:
+    """The leaderboard's landmarks and the papers' lines; none where benchmark, judge or opponent
+    are others."""
+    result = runs[0].iterations[0].result
+    if not comparable(result.benchmark, result.judge) or BASELINE not in result.opponent:
+        return PublishedLines({}, {})
+    marks = [row for row in official() if row.name in LANDMARKS and row.name != BASELINE]
+    rows = reference_rows(published_rows(result.benchmark, result.judge), [r.method for r in runs])
+    return PublishedLines(
+        {LANDMARKS[m.name]: m.win_rate for m in marks} | _numbers(rows, lambda r: r.win_rate),
+        {LANDMARKS[m.name]: m.lc_win_rate for m in marks} | _numbers(rows, lambda r: r.lc_win_rate),
+    )
+
+
+def _numbers(
     rows: Sequence[PublishedRow], number: Callable[[PublishedRow], float | None]
 ) -> dict[str, float]:
-    return {
-        row.method if row.iteration is None else f"{row.method} iter. {row.iteration}": value
-        for row in rows
-        if (value := number(row)) is not None
-    }
+    return {_words(row): value for row in rows if (value := number(row)) is not None}
+
+
+def _words(row: PublishedRow) -> str:
+    iteration = "" if row.iteration is None else f" iter. {row.iteration}"
+    size = f" {row.base.rpartition('-')[2]}" if row.base.endswith("B") else ""
+    return f"{row.method}{size}{iteration}"
 
 
 def reference_rows(
     rows: Sequence[PublishedRow], methods: Sequence[str]
 ) -> tuple[PublishedRow, ...]:
-    """The lines worth drawing: DNO's start, and the last iteration of each method run here."""
-    chosen = [row for row in rows if row.paper == "DNO" and row.iteration == 0]
+    """The lines worth drawing: DNO's start, the last line of DNO's table and of Self-Rewarding
+    LMs', and the last iteration of each method run here."""
+    chosen = [row for row in rows if row.paper == DRAWN_PAPERS[0] and row.iteration == 0]
+    for paper in DRAWN_PAPERS:
+        chosen += [row for row in rows if row.paper == paper][-1:]
     for method in dict.fromkeys(methods):
         same = [row for row in rows if row.method == method and row.iteration is not None]
         papers = dict.fromkeys((row.paper, row.base) for row in same)
-        for paper in list(papers)[:1]:
-            mine = [row for row in same if (row.paper, row.base) == paper]
+        for paper, base in list(papers)[:1]:
+            mine = [row for row in same if (row.paper, row.base) == (paper, base)]
             chosen.append(max(mine, key=lambda row: row.iteration or 0))
-    return tuple(chosen)
+    return tuple(dict.fromkeys(chosen))
 
 
 # --- drawing ----------------------------------------------------------------------------------
 
 
 def _draw(ax: Axes, panel: Panel) -> None:
-    ends = [Label(50, "50%: even", GREY, "┄")]
+    ends = [Label(50, panel.even, GREY, "┄")]
     ax.axhline(50, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
     for place, line in enumerate(panel.lines):
-        colour, glyph = COLOURS[line.look % len(COLOURS)], GLYPHS[line.look % len(GLYPHS)]
-        _trace(ax, line, colour, dodge(place, len(panel.lines)))
-        ends.append(Label(line.points[-1].value, line.label, colour, glyph))
+        seen = look(line.look)
+        _trace(ax, line, dodge(place, len(panel.lines)))
+        ends.append(Label(line.points[-1].value, line.label, seen.colour, seen.glyph))
     for words, value in panel.published.items():
         ends.append(Label(value, words, INK, "┈"))
         ax.axhline(value, color=INK, linewidth=1.2, linestyle=":", zorder=1)
@@ -169,11 +201,11 @@ def _draw(ax: Axes, panel: Panel) -> None:
     if panel.published:
         below.append("dotted: published figures, printed without interval")
     subtitle(ax, panel.title, "; ".join(below))
-    side_labels(ax, ends)
+    side_labels(ax, ends, gap=min(0.075, 1 / len(ends)))
 
 
-def _trace(ax: Axes, line: Line, colour: str, shift: float) -> None:
-    marker = MARKERS[line.look % len(MARKERS)]
+def _trace(ax: Axes, line: Line, shift: float) -> None:
+    colour, marker = look(line.look).colour, look(line.look).marker
     for point in line.points:
         x = point.iteration + shift
         if point.hollow:

@@ -7,15 +7,65 @@ from dataclasses import replace
 
 from harness.records import RunRecord
 from harness.scoring.compare import Comparison, Duel, Tested
-from harness.text import gap_text, p_text
+from harness.text import control_text, gap_text, p_text, rate_text
+from harness.types import LengthControlKind, Result
 from leaderboards.board import boards, rows_of
-from leaderboards.neighbours import neighbours
+from leaderboards.neighbours import Neighbourhood, neighbours
 from leaderboards.papers import NO_INTERVALS, heading, published
 from leaderboards.table import neighbour_cells
+from reports.costs import making
 from reports.tables import Row, Table
-from reports.words import common_key, labels, number, plural
+from reports.words import common_key, control_kinds, kind_of, labels, number, plural
 
 # --- runs among themselves --------------------------------------------------------------------
+
+
+def side_by_side(runs: Sequence[RunRecord]) -> Table:
+    """Every run's last iteration: win rates, length, the iterate to keep, and what it cost."""
+    kinds = control_kinds(runs)
+    columns = (
+        "run",
+        "method",
+        "iteration",
+        "win rate % [95%]",
+        *(f"{kind} % [95%]" for kind in kinds),
+        "vs start % [95%]",
+        "characters",
+        "best iterate",
+        "seconds to make",
+        "US dollars",
+        "against its start",
+    )
+    rows = []
+    for run, name in zip(runs, labels(runs), strict=True):
+        last = run.iterations[-1]
+        result, best = last.result, run.best
+        spent = [cost for record in run.iterations for cost in making(record)]
+        rows.append(
+            (
+                name,
+                run.method,
+                str(last.iteration),
+                rate_text(result.win_rate),
+                *(_control_cell(result, kind) for kind in kinds),
+                rate_text(result.vs_initial),
+                f"{result.lengths.mean:,.0f}",
+                "–" if best is None else str(best.iteration),
+                number(sum(cost.seconds for cost in spent)),
+                number(sum(cost.usd for cost in spent), 2),
+                kind_of(result.vs_initial).replace("none", "no verdict"),
+            )
+        )
+    note = (
+        "Last iterations. Best iterate: by the training judge on validation prompts, never by the "
+        "benchmark. Seconds and dollars: sampling, judging and training of all iterations."
+    )
+    return Table("Runs side by side", columns, tuple(rows), note, 2, ends_in_words=True)
+
+
+def _control_cell(result: Result, kind: LengthControlKind) -> str:
+    found = result.length_control
+    return control_text(found if found and found.kind == kind else None)
 
 
 def differences(runs: Sequence[RunRecord], comparison: Comparison) -> Table:
@@ -53,12 +103,17 @@ def _tested(tested: Tested | None) -> tuple[str, str]:
 # --- official rows ----------------------------------------------------------------------------
 
 
-def among_official(runs: Sequence[RunRecord]) -> Table | None:
+def neighbourhood(runs: Sequence[RunRecord]) -> Neighbourhood | None:
     """The runs' last iterations among AlpacaEval 2.0's official rows; None where they have no
     place there."""
     named = [replace(run, name=label) for run, label in zip(runs, labels(runs), strict=True)]
     board = boards(row for run in named for row in rows_of(run))[common_key(runs)]
-    found = neighbours(board)
+    return neighbours(board)
+
+
+def among_official(runs: Sequence[RunRecord]) -> Table | None:
+    """The same as a table."""
+    found = neighbourhood(runs)
     if found is None:
         return None
     columns = ("row", "LC %", "win rate %", "characters", "remark")

@@ -13,12 +13,31 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Drawn = tuple["Figure", str]
+"""A figure, and its words for readers who do not see it."""
+
 # Okabe and Ito's palette, which stays apart for colour-blind readers; its yellow is left out (too
 # pale on white). Runs also differ by marker, so that no reader needs the colours.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 GLYPHS = ("●", "■", "▲", "◆", "▼", "✚")
 GREY, INK = "#777777", "#222222"
+PALE, WHITE = "#BBBBBB", "#ffffff"
+
+DARK = {
+    **dict(
+        zip(
+            COLOURS, ("#5aaeea", "#ff8f4d", "#3fcb9f", "#e6a5c9", "#a3d9f9", "#f7c552"), strict=True
+        )
+    ),
+    INK: "#e8eaec",
+    GREY: "#9aa1a8",
+    "#666666": "#8b9299",
+    "#E6E6E6": "#33383e",
+    PALE: "#626971",
+    WHITE: "#1e2125",
+}
+"""What a page in dark mode paints instead: the same hues, lighter, so that they stand out there."""
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same
@@ -50,6 +69,41 @@ STYLE: Any = {
 
 WIDTH = 5.2
 """Inches: small enough that 11-point letters are still read on a phone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one run is drawn in every figure of a page."""
+
+    colour: str
+    marker: str
+    glyph: str
+
+
+def look(index: int) -> Look:
+    """The look of run `index`; from the seventh on colours come again with other markers."""
+    turn = index + index // len(COLOURS)
+    at = turn % len(MARKERS)
+    return Look(COLOURS[index % len(COLOURS)], MARKERS[at], GLYPHS[at])
+
+
+def panels(
+    count: int, height: float, *, columns: int = 2, sharex: bool = True, sharey: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Small multiples: `count` panels of this height in inches, `columns` side by side."""
+    from matplotlib.figure import Figure
+
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    fig = Figure(figsize=(WIDTH if columns < 2 else 1.55 * WIDTH, height * rows + 0.6))
+    fig.set_layout_engine("constrained")
+    grid = fig.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
+    axes = list(grid.flat)
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    for ax in axes[:count]:  # the lowest panel of a column may be an invisible one
+        ax.tick_params(labelbottom=True)
+    return fig, axes[:count]
 
 
 def figure(height: float, rows: int = 1, ratios: Sequence[float] = ()) -> tuple[Figure, list[Axes]]:
@@ -146,6 +200,8 @@ def save(fig: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     with warnings.catch_warnings():
         # A run may be named in a script that the font lacks; an empty box is no reason to fail.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")  # laid out once, not once a file
         fig.savefig(svg, metadata=silent)
         fig.savefig(png, dpi=160, metadata={"Software": None})
     return png, svg
@@ -154,6 +210,8 @@ def save(fig: Figure, folder: Path, name: str) -> tuple[Path, Path]:
 _PROLOG = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_SHEET = re.compile(r"<style\b.*?</style>", re.DOTALL)
+_STYLE = re.compile(r' style="([^"]*)"')
 _ID = re.compile(r'\bid="([^"]+)"|url\(#([^)"]+)\)|href="#([^"]+)"')
 
 
@@ -161,6 +219,8 @@ def inline_svg(svg: str, prefix: str) -> str:
     """An SVG file's text as an element of an HTML page, its ids made the page's own by `prefix`.
 
     matplotlib names the first axes of every figure `axes_1`: two figures in one page would clash.
+    Style attributes become presentation attributes, so that the page needs no unsafe inline style
+    and its own style sheet can change colours.
     """
 
     def rename(found: re.Match[str]) -> str:
@@ -169,5 +229,9 @@ def inline_svg(svg: str, prefix: str) -> str:
             return f'id="{prefix}-{own}"'
         return f"url(#{prefix}-{url})" if url else f'href="#{prefix}-{href}"'
 
+    def attributes(found: re.Match[str]) -> str:
+        pairs = (item.split(":", 1) for item in found[1].split(";") if ":" in item)
+        return "".join(f' {name.strip()}="{value.strip()}"' for name, value in pairs)
+
     body = _METADATA.sub("", _COMMENT.sub("", _PROLOG.sub("", svg, count=1)))
-    return _ID.sub(rename, body).strip()
+    return _ID.sub(rename, _STYLE.sub(attributes, _SHEET.sub("", body))).strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.records import Composition, IterationRecord, RunRecord, Spread
@@ -16,7 +16,8 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A caption, column heads, rows of cells (the first names its row) and a note below.
+    """A caption, column heads, rows of cells (the first names its row) and a note below; `own` is
+    a note that is of this run alone.
 
     Without rows `note` says why there are none. The first `text_columns` hold words, and so does
     the last where `ends_in_words`.
@@ -28,10 +29,47 @@ class Table:
     note: str = ""
     text_columns: int = 1
     ends_in_words: bool = False
+    own: str = ""
 
 
-def _percent(share: float | None) -> str:
+def merged(names: Sequence[str], tables: Sequence[Table]) -> Table:
+    """The runs' tables as one, with the run's name before each row; that of a run alone as it is.
+
+    Columns that a run lacks stay empty, and a note that several share is said once.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    filled = [table for table in tables if table.rows]
+    words = {c for t in filled for c in t.columns[1 : t.text_columns]}
+    last = next((t.columns[-1] for t in filled if t.ends_in_words), None)
+    seen = dict.fromkeys(column for table in filled for column in table.columns if column != last)
+    columns = (*(c for c in seen if c in words), *(c for c in seen if c not in words))
+    columns = (*columns, *([last] if last else []))
+    rows = []
+    for name, table in zip(names, tables, strict=True):
+        for row in table.rows:
+            cells = dict(zip(table.columns, row, strict=True))
+            rows.append((name, *(cells.get(column, "–") for column in columns)))
+    notes = dict.fromkeys(table.note for table in filled or tables)
+    own = dict.fromkeys(f"{name}: {t.own}" for name, t in zip(names, tables, strict=True) if t.own)
+    return Table(
+        tables[0].caption,
+        ("run", *columns) if rows else (),
+        tuple(rows),
+        " ".join([*notes, *own]),
+        text_columns=1 + len(words),
+        ends_in_words=last is not None,
+    )
+
+
+def percent(share: float | None) -> str:
+    """A share (0..1) with one digit; an en dash where there is nothing."""
     return "–" if share is None else f"{100 * share:.1f}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """`reason: 3, other: 1`, or `none`."""
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items() if count) or "none"
 
 
 def _spread(value: Spread | None) -> str:
@@ -64,9 +102,8 @@ def scores(run: RunRecord) -> Table:
         "intervals over prompts. SE (standard error), prompts and failed judgements are those of "
         "the win rate against the opponent."
     )
-    return Table(
-        "Scores by iteration", columns, rows, " ".join([note, *_control_notes(run, kinds)])
-    )
+    note = " ".join([note, *(_CONTROLLED[kind] for kind in kinds)])
+    return Table("Scores by iteration", columns, rows, note, own=_control_notes(run))
 
 
 _CONTROLLED = {
@@ -76,16 +113,13 @@ _CONTROLLED = {
 }
 
 
-def _control_notes(run: RunRecord, kinds: Sequence[LengthControlKind]) -> list[str]:
+def _control_notes(run: RunRecord) -> str:
     caveats: dict[str, list[str]] = {}
     for record in run.iterations:
         control = record.result.length_control
         for caveat in control.caveats if control else ():
             caveats.setdefault(caveat, []).append(str(record.iteration))
-    return [
-        *(_CONTROLLED[kind] for kind in kinds),
-        *(f"Iteration {', '.join(which)}: {caveat}." for caveat, which in caveats.items()),
-    ]
+    return " ".join(f"Iteration {', '.join(of)}: {caveat}." for caveat, of in caveats.items())
 
 
 def _score_row(record: IterationRecord, kinds: Sequence[LengthControlKind]) -> Row:
@@ -97,7 +131,7 @@ def _score_row(record: IterationRecord, kinds: Sequence[LengthControlKind]) -> R
         number(rate.se if rate.ci95 is not None and rate.by_construction is None else None),
         *(control_text(control if control and control.kind == kind else None) for kind in kinds),
         f"{result.lengths.mean:,.0f}",
-        _percent(result.lengths.limit_share),
+        percent(result.lengths.limit_share),
         rate_text(result.vs_initial),
         rate_text(result.vs_previous),
         str(rate.n),
@@ -135,12 +169,15 @@ def data_dynamics(run: RunRecord) -> Table:
         "chosen length",
         "rejected length",
         "samples at limit %",
+        "prompts without example",
     )
     note = (
-        f"Judge: {found[0][1].judge}. Lengths in characters, mean ± sd. Types count new examples "
-        "before the cap; “trained” is after it. – : not measurable in this run."
+        "Lengths in characters, mean ± sd. Types count new examples before the cap; “trained” is "
+        "after it. – : not measurable in this run."
     )
-    return Table(caption, columns, tuple(_data_row(i, c, types) for i, c in found), note)
+    rows = tuple(_data_row(i, c, types) for i, c in found)
+    own = f"Judge: {found[0][1].judge}."
+    return Table(caption, columns, rows, note, ends_in_words=True, own=own)
 
 
 def _data_row(iteration: int, c: Composition, types: Sequence[str]) -> Row:
@@ -148,18 +185,19 @@ def _data_row(iteration: int, c: Composition, types: Sequence[str]) -> Row:
         str(iteration),
         f"{c.inputs:,}",
         _spread(c.student_length),
-        _percent(c.best_student_vs_teacher),
+        percent(c.best_student_vs_teacher),
         number(c.student_wins, 2),
         number(c.student_score, 2),
         number(c.teacher_score, 2),
         *(f"{c.pairs.get(kind, 0):,}" for kind in types),
         f"{sum(c.trained.values()):,}",
         f"{c.replayed:,}",
-        _percent(c.tie_rate),
+        percent(c.tie_rate),
         number(c.length_score_correlation, 2),
         _spread(c.chosen_length),
         _spread(c.rejected_length),
-        _percent(c.sampled_limit_share),
+        percent(c.sampled_limit_share),
+        counted(c.unused_prompts),
     )
 
 
@@ -241,3 +279,21 @@ def drift(run: RunRecord) -> Table:
         "over prompts."
     )
     return Table(caption, columns, rows, note)
+
+
+# --- digests ----------------------------------------------------------------------------------
+
+
+def digests(run: RunRecord) -> Table:
+    """sha256 of what each stage of each iteration wrote, and the code that computed it."""
+    stages = tuple(dict.fromkeys(s for record in run.iterations for s in record.digests))
+    rows = tuple(
+        (
+            str(record.iteration),
+            *(record.digests.get(stage, "")[:12] or "–" for stage in stages),
+            ", ".join(record.revisions),
+        )
+        for record in run.iterations
+    )
+    note = "The first 12 digits of the sha256 over each stage's files; the policy is in train."
+    return Table("Digests by stage", ("iteration", *stages, "code"), rows, note, ends_in_words=True)

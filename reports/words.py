@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.errors import HarnessError
 from harness.records import RunRecord
+from harness.scoring.compare import Comparison
 from harness.types import Difference, LengthControl, LengthControlKind, Result, WinRate
 from leaderboards.board import BoardKey
 
@@ -113,6 +114,12 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 # --- verdicts ---------------------------------------------------------------------------------
 
 
@@ -164,6 +171,34 @@ def verdict(run: RunRecord, label: str | None = None) -> Verdict:
     if kind != "none" and rate.n < FEW:
         more.append(f"An interval over {plural(rate.n, 'prompt')} is itself unreliable.")
     return Verdict(kind, sentence, tuple(more))
+
+
+_SUMMARY = {
+    "better": "Better than the start beyond noise",
+    "unclear": "Not distinguishable from the start",
+    "worse": "Worse than the start beyond noise",
+    "none": "Without a verdict",
+}
+
+
+def headline(runs: Sequence[RunRecord], comparison: Comparison | None) -> tuple[str, ...]:
+    """What several runs say together; nothing for one alone."""
+    if len(runs) < 2:
+        return ()
+    names: dict[Kind, list[str]] = {}
+    for run, name in zip(runs, labels(runs), strict=True):
+        names.setdefault(verdict(run, name).kind, []).append(name)
+    summary = ". ".join(f"{_SUMMARY[k]}: {', '.join(names[k])}" for k in _SUMMARY if k in names)
+    if comparison is None or not comparison.duels:
+        return (f"{summary}.",)
+    told = [
+        f"{duel.better} is better than {duel.b if duel.better == duel.a else duel.a}"
+        for duel in comparison.duels
+        if duel.better
+    ]
+    apart = "; ".join(told) if told else "no two of the runs are told apart"
+    pairs = f"By paired differences over {plural(comparison.shared, 'shared prompt')}: {apart}."
+    return (f"{summary}.", pairs)
 
 
 def _against_opponent(run: RunRecord) -> str:
@@ -237,8 +272,12 @@ def notes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
                 "judges the outputs. A gain may be the judge's own taste: confirm it with another "
                 "judge (--eval-judge)."
             ] = None
+    constructed: dict[str, list[str]] = {}
     for run, label in zip(runs, labels(runs), strict=True):
-        found.update(dict.fromkeys(_constructions(run, label if len(runs) > 1 else "")))
+        for said in _constructions(run):
+            constructed.setdefault(said, []).append(label)
+    for said, names in constructed.items():
+        found[f"{', '.join(names)}: {said}" if len(runs) > 1 else said] = None
     if len(runs) > 1:
         found[
             "Each interval belongs to one run: whether two differ is in the table of paired "
@@ -255,7 +294,7 @@ def same_judge(run: RunRecord) -> bool:
     return run.config.judge.train == run.config.eval_judge
 
 
-def _constructions(run: RunRecord, label: str) -> list[str]:
+def _constructions(run: RunRecord) -> list[str]:
     """One sentence for each reason for which iterations are 50% without measurement."""
     found: dict[tuple[str, str], list[str]] = {}
     once = same_anchor([run])
@@ -265,9 +304,8 @@ def _constructions(run: RunRecord, label: str) -> list[str]:
         for against, rate in (start,) if once else (opponent, start):
             if rate.by_construction is not None:
                 found.setdefault((against, rate.by_construction), []).append(str(record.iteration))
-    prefix = f"{label}: " if label else ""
     return [
-        f"{prefix}Iteration {', '.join(iterations)} against {against} is 50% by construction, not "
+        f"Iteration {', '.join(iterations)} against {against} is 50% by construction, not "
         f"by measurement: {reason}."
         for (against, reason), iterations in found.items()
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Command
 from test_leaderboards import constructed, fake_run, rate
-from test_reports import HOSTILE, Page
+from test_reports import HOSTILE, Page, undrawn  # noqa: F401
 
 from harness.records import RunRecord
 from harness.scoring.alpaca import DERIVED
@@ -81,13 +81,14 @@ def test_raw_controlled_and_length_stand_side_by_side(kind: LengthControlKind) -
     assert table.columns[1:5] == ("win rate % [95%]", "SE", f"{kind} % [95%]", "characters")
     assert table.rows[1][1:5] == ("41.0 [32.0, 50.0]", "4.5", "33.0 [29.0, 37.0]", "345")
     assert table.rows[0][3] == "–"
-    assert "Iteration 1: 3 rows left out." in table.note
+    assert table.own == "Iteration 1: 3 rows left out."
     assert ("not LC" in table.note) == (kind != "LC")
     more = " ".join(verdict(run).more)
     assert f"{kind} 33.0% (95% interval 29.0 to 37.0)" in more
     assert f"win rates other than {kind} are not controlled for length" in more
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_length_control_without_interval_is_shown_nowhere(tmp_path: Path) -> None:
     run = scored(fake_run(iterations=1), controlled(77.7, ci95=None))
     assert "77.7" not in Page(write_report([run], tmp_path)).text
@@ -113,7 +114,7 @@ def test_one_run_shows_both_rates_on_one_axis_and_several_each_on_its_own() -> N
     assert first.published["dno iter. 3"] == 24.97  # the raw win rate, as the paper has it
     assert [line.label for line in second.lines] == ["one"]
     raw, lc, start = panels([one, two])
-    assert (raw.title, lc.title) == (f"Against {BASELINE}", f"Against {BASELINE}: LC")
+    assert (raw.title, lc.title) == (f"Against {BASELINE}", "At equal lengths (LC)")
     assert [[line.label for line in p.lines] for p in (raw, lc, start)] == [["one", "two"]] * 3
     assert raw.published["dno iter. 3"] != lc.published["dno iter. 3"]
     assert start.published == {}
@@ -132,6 +133,7 @@ def test_an_opponent_that_is_the_start_has_its_length_control_too() -> None:
     assert "length-adjusted 50.0%" in verdict(run).more[0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_licence_of_derived_numbers_is_named_with_lc_only(tmp_path: Path) -> None:
     for kind in ("LC", "length-adjusted"):
         run = scored(fake_run(iterations=1), controlled(33.0, kind))
@@ -150,7 +152,7 @@ def test_controls_stand_beside_the_policys_own_outputs() -> None:
     assert table.rows[0][2:] == (
         *("20.0 [11.0, 29.0]", "30.0 [21.0, 39.0]", "-6.0 [-9.0, -3.0]", "71"),
     )
-    assert table.note.startswith(
+    assert table.own == (
         "Iteration 1: the null answer loses to the policy's own outputs, as it should; padding "
         "makes no difference that can be told; cutting outputs short costs points."
     )
@@ -166,7 +168,7 @@ def test_controls_stand_beside_the_policys_own_outputs() -> None:
         (BELOW, UNCLEAR, []),
         (None, None, []),
         (Difference(9.0, None, None), BELOW, []),
-        (BELOW, ABOVE, ["j-1 can be gamed by padding: at iteration 1"]),
+        (BELOW, ABOVE, ["j-1 can be gamed by padding: filler that says nothing"]),
         (ABOVE, BELOW, ["can be gamed by a polite phrase that answers nothing, or the outputs"]),
         (UNCLEAR, ABOVE, ["may be gamed by a polite phrase", "can be gamed by padding"]),
     ],
@@ -183,6 +185,7 @@ def test_a_judge_that_can_be_gamed_is_named(
         assert "32 prompts" in warning
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_warnings_stand_in_the_banner_and_name_the_run_where_there_are_several(
     tmp_path: Path,
 ) -> None:
@@ -190,12 +193,11 @@ def test_warnings_stand_in_the_banner_and_name_the_run_where_there_are_several(
         scored(fake_run(name, iterations=1), None, judged(BELOW, ABOVE)) for name in ("one", "two")
     )
     page = Page(write_report([one, two], tmp_path))
-    for name in ("one", "two"):
-        assert (
-            f"{name}: The judge j-1 can be gamed by padding: at iteration 1 filler that says "
-            "nothing after each output scored 3.0 points above the policy's own outputs (95% "
-            "interval 1.5 to 4.5, 32 prompts)."
-        ) in page.text
+    said = "+3.0 points (95% interval 1.5 to 4.5, 32 prompts)"
+    assert (
+        "The judge j-1 can be gamed by padding: filler that says nothing after each output scored "
+        f"above the policy's own outputs. one, iteration 1: {said}; two, iteration 1: {said}."
+    ) in page.text
     assert warnings([fake_run()]) == ()
 
 
@@ -209,6 +211,7 @@ def test_an_outcome_needs_the_whole_interval() -> None:
 # --- official rows ----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_on_alpaca_eval_stands_among_the_official_rows(tmp_path: Path) -> None:
     ours = scored(fake_run("ours"), controlled(20.0), **ON_ALPACA)
     table = among_official([ours])
@@ -260,9 +263,12 @@ def test_nobody_is_better_where_the_interval_holds_zero() -> None:
         assert Duel("one", "two", length_control=tested).better == better
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:
     runs = [fake_run("one"), fake_run("two")]
-    page = Page(write_report(runs, tmp_path, comparison=Comparison(caveats=("They differ.",))))
+    page = Page(
+        write_report(runs, tmp_path, compare=lambda _: Comparison(caveats=("They differ.",)))
+    )
     assert "No paired differences: They differ." in page.text
 
 
@@ -276,8 +282,9 @@ def test_hostile_names_stay_text_in_every_new_table(tmp_path: Path) -> None:
     other = replace(run, name="other")
     comparison = compare([contender(HOSTILE, 0.7), contender("other", 0.2)], 0)
     comparison = replace(comparison, caveats=(HOSTILE,))
-    page = Page(write_report([run, other], tmp_path, comparison=comparison))
-    assert not {"script", "img", "b"} & set(page.tags)
+    page = Page(write_report([run, other], tmp_path, compare=lambda _: comparison))
+    assert page.tags.count("script") == 1  # the page's own
+    assert not {"img", "b"} & set(page.tags)
     assert page.events == page.open == []
     assert "\x1b" not in page.source
 

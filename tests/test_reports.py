@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,11 +18,13 @@ from test_leaderboards import constructed, fake_iteration, fake_run, rate
 
 from harness.config import RunConfig
 from harness.errors import HarnessError
-from harness.records import RunRecord
+from harness.records import Answer, Answered, RunDetails, RunRecord
 from harness.types import WinRate
 from leaderboards.papers import OFFICIAL_JUDGE, OTHER_BENCHMARK, published
-from reports.figures import write_figures
-from reports.html import OutputSample, write_report
+from reports.figures import DRAWINGS, FigureFile
+from reports.figures import write_figures as write_group
+from reports.group import grouped
+from reports.html import write_report
 from reports.pairs import kinds_of
 from reports.rates import reference_rows
 from reports.standing import published_table
@@ -38,8 +43,22 @@ def with_last(run: RunRecord, vs_initial: WinRate) -> RunRecord:
     return replace(run, iterations=(*first, replace(last, result=result)))
 
 
+def answered(
+    name: str, *texts: str, p: float | None = 0.8, opponent: str | None = "theirs"
+) -> Answered:
+    """A prompt that each iteration answered; the judge's word `p` is on the last answer."""
+    said = [0.5] * (len(texts) - 1) + [p]
+    answers = tuple(Answer(t, *pair) for t, pair in enumerate(zip(texts, said, strict=True)))
+    return Answered(name, f"ask {name}", opponent, answers)
+
+
+def write_figures(runs: Sequence[RunRecord], folder: Path) -> tuple[FigureFile, ...]:
+    (group,), _ = grouped(runs)
+    return write_group(group, folder)
+
+
 class Page(HTMLParser):
-    """Collects tags, ids, outward references and text outside style."""
+    """Collects tags, ids, what is fetched, text outside style and script, and the scripts."""
 
     void = frozenset({"meta", "br", "img", "link", "input", "hr"})
 
@@ -50,9 +69,11 @@ class Page(HTMLParser):
         self.references: list[str] = []
         self.events: list[str] = []
         self.words: list[str] = []
-        self.said: list[str] = []  # the judge's word on each output
-        self.kind = ""
+        self.policy = ""
+        self.links: list[str] = []
+        self.scripts: list[str] = []
         self.open: list[str] = []
+        self.path = path
         self.source = path.read_text(encoding="utf-8")
         self.feed(self.source)
         self.close()
@@ -60,12 +81,13 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.kind = dict(attrs).get("class") or ""
+        if ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policy = dict(attrs)["content"] or ""
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value or "")
             if name in {"src", "href", "xlink:href", "action", "data", "srcset", "poster"}:
-                self.references.append(value or "")
+                (self.links if tag == "a" else self.references).append(value or "")
             if name.startswith("on"):
                 self.events.append(name)
         if tag not in self.void:
@@ -79,10 +101,15 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.kind == "said" and self.open[-1] == "span":
-            self.said.append(data)
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.words.append(data)
+
+    @property
+    def payload(self) -> Any:
+        """What the output browser reads."""
+        return json.loads(next(text for text in self.scripts if text.startswith("{")))
 
 
 @pytest.fixture(scope="module")
@@ -98,43 +125,64 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
         records.append(replace(record, result=result, composition=composition))
     config = RunConfig(method="m", model=HOSTILE.replace("\ud800", ""), preset="laptop")
     run = replace(run, name=HOSTILE, method=HOSTILE, config=config, iterations=tuple(records))
-    samples = [OutputSample(HOSTILE, {0: HOSTILE, 2: HOSTILE * 100}, None, HOSTILE)]
-    path = write_report([run], tmp_path_factory.mktemp("hostile"), samples)
+    long = HOSTILE * 100
+    prompt = replace(answered(HOSTILE, HOSTILE, "", long, p=None), instruction=HOSTILE)
+    prompt = replace(
+        prompt,
+        opponent="x" * 1_000_000,
+        answers=(*prompt.answers[:2], Answer(2, long, None, HOSTILE)),
+    )
+    details = RunDetails((prompt,))
+    path = write_report([run], tmp_path_factory.mktemp("hostile"), [details])
     return Page(path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without figures, for tests of words: drawing takes most of the time."""
+    monkeypatch.setattr("reports.html.write_figures", lambda group, folder: ())
 
 
 # --- the page ---------------------------------------------------------------------------------
 
 
 def test_hostile_text_stays_text(hostile: Page) -> None:
-    assert "script" not in hostile.tags
-    assert "img" not in hostile.tags
-    assert hostile.tags.count("style") == 1 + hostile.source.count('<style type="text/css">')
+    assert hostile.tags.count("script") == 2  # the data and the page's own
+    assert "alert(1)" not in hostile.scripts[-1]
+    assert not {"img", "b"} & set(hostile.tags)
+    assert hostile.tags.count("style") == 1
     assert hostile.events == []
     assert "<script>alert(1)</script>" in hostile.text  # shown, as text
     assert "{{ 7*7 }}" in hostile.text
-    assert "\x00" not in hostile.source
-    assert "\x1b" not in hostile.source
-    assert "\u202e" not in hostile.source
+    for char in ("\x00", "\x1b", "\u202e"):
+        assert char not in hostile.source
     assert hostile.open == []  # every tag is closed: no text has broken out of its place
-    assert "more characters are not shown" in hostile.text
+    (prompt,) = hostile.payload["prompts"]
+    assert "<script>alert(1)</script>" in hostile.payload["texts"][prompt["prompt"]]
+    assert hostile.payload["more"][str(prompt["reference"])] == 1_000_000 - 6000
+    assert hostile.path.stat().st_size < 8_000_000
 
 
 def test_the_page_asks_nothing_of_the_network(hostile: Page, tmp_path: Path) -> None:
     for page in (hostile, Page(write_report([fake_run()], tmp_path))):
         assert all(reference.startswith("#") for reference in page.references)
-        assert not re.search(r"@import|url\((?!#)", page.source)
-        assert "default-src 'none'" in page.source
+        assert all(re.match(r"#|figures/\w+\.(svg|png)$", link) for link in page.links)
+        assert not re.search(r"@import|url\((?!#)| style=", page.source)
+        assert page.policy.startswith("default-src 'none'; script-src 'sha256-")
+        assert "unsafe" not in page.policy
         assert len(page.ids) == len(set(page.ids)) > 10
-        targets = {r[1:] for r in page.references} | set(
+        inner = [link for link in page.links if link.startswith("#")]
+        targets = {r[1:] for r in (*page.references, *inner)} | set(
             re.findall(r"url\(#([^)]+)\)", page.source)
         )
         assert targets <= set(page.ids)
 
 
 def test_a_report_says_it_all(tmp_path: Path) -> None:
-    samples = [OutputSample(f"prompt {i}", {0: "old", 1: "mid", 3: "new"}, 0.8) for i in range(9)]
-    page = Page(write_report([fake_run()], tmp_path, samples))
+    details = RunDetails(tuple(answered(f"{i:03}", "old", "mid", "mid", "new") for i in range(9)))
+    page = Page(
+        write_report([fake_run()], tmp_path, [details], calibration=lambda j: f"{j} agrees 71%")
+    )
     for words in (
         "After 3 iterations, dno's win rate against its start is 61.0% (95% interval 52.0 to 70.1,"
         .replace("70.1", "70.0"),
@@ -146,18 +194,21 @@ def test_a_report_says_it_all(tmp_path: Path) -> None:
         "share with falling chosen log-ratio, after",
         "no pair passed the margin: 2",
         "the prompt has no gold answer: 1",
-        "iteration 3 preferred (p = 0.80)",
+        "reference-1 agrees 71%",
+        "No AlpacaEval 2.0 data: on mini-1 a run has no LC",
+        "asked in one order only",
+        "This page holds all 9 prompts.",
         "abc1234",
         "max_new_tokens: 512",
         OTHER_BENCHMARK,
         "dno-more-data",
     ):  # fmt: skip
         assert words in page.text, words
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == len(list((tmp_path / "figures").glob("*.svg"))) == 7
     assert page.tags.count("h1") == 1
-    assert "prompt 7" in page.text
-    assert "prompt 8" not in page.text  # the first eight
-    assert "mid" not in page.text.split()  # of iterations 0 and last
+    (first, *_), texts = page.payload["prompts"], page.payload["texts"]
+    assert [texts[index] for _, _, index, _, _ in first["answers"]] == ["old", "mid", "mid", "new"]
+    assert texts[first["reference"]] == "theirs"
     assert (tmp_path / "index.html").stat().st_mode & 0o444 == 0o444
 
 
@@ -166,45 +217,77 @@ def test_an_untrained_run_says_what_it_lacks(tmp_path: Path) -> None:
     for words in (
         "dno has not been trained yet",
         "There is no verdict",
-        "no figure of training data",
         "No training data is recorded",
         "No training is recorded",
         "No KL is recorded",
         "No outputs were handed",
+        "of iterations 0 to 6, 1 is scored",
     ):
         assert words in page.text
-    assert page.tags.count("svg") == 2
+    assert page.tags.count("svg") == 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_are_compared_by_name(tmp_path: Path) -> None:
-    runs = [fake_run("one"), fake_run("two", "iterative-dpo", lift=-20.0)]
-    samples = [OutputSample("of one", {0: "a", 3: "b"}, 0.5, run="one")]
-    page = Page(write_report(runs, tmp_path, samples))
+    runs = [fake_run("one"), fake_run("two", "iterative-dpo", lift=-30.0)]
+    details = [RunDetails((answered("x", "a", "b", p=p),)) for p in (0.9, 0.1)]
+    page = Page(write_report(runs, tmp_path, details))
     assert "one's win rate against its start is 61.0%" in page.text
-    assert "two's win rate against its start is 41.0%" in page.text
-    assert "worse" not in page.text.split("two's")[0]
-    assert "a draw (p = 0.50)" in page.text
+    assert "two's win rate against its start is 31.0%" in page.text
+    assert (
+        "Better than the start beyond noise: one. Worse than the start beyond noise: two."
+    ) in page.text
     assert "Each interval belongs to one run" in page.text
+    assert page.payload["runs"] == ["one", "two"]
+    assert [answer[:2] for answer in page.payload["prompts"][0]["answers"]] == [
+        [0, 0], [0, 1], [1, 0], [1, 1],
+    ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("field", ["benchmark", "decoding", "judge", "opponent"])
-def test_runs_of_different_boards_are_refused(tmp_path: Path, field: str) -> None:
+def test_runs_of_different_boards_are_shown_apart(tmp_path: Path, field: str) -> None:
     other = fake_run("other")
     records = [
         replace(r, result=replace(r.result, **{field: "elsewhere"})) for r in other.iterations
     ]
-    with pytest.raises(HarnessError, match=f"differ in {field} .*shown apart"):
-        write_report([fake_run(), replace(other, iterations=tuple(records))], tmp_path)
+    compared: list[list[str]] = []
+    runs = [fake_run("one"), replace(other, iterations=tuple(records)), fake_run("two")]
+    page = Page(write_report(runs, tmp_path, compare=lambda found: compared.append(labels(found))))
+    assert compared == [["one", "two"]]  # never across boards
+    assert "on 2 different boards" in page.text
+    assert "not ranked together and are shown apart" in page.text
+    assert len(page.ids) == len(set(page.ids))
+    with pytest.raises(HarnessError, match=f"differ in {field}"):
+        common_key(runs)
     with pytest.raises(HarnessError, match="make no curve"):
-        common_key([replace(other, iterations=(other.iterations[0], records[1]))])
-    assert not list(tmp_path.iterdir())
+        write_report([replace(other, iterations=(other.iterations[0], records[1]))], tmp_path)
 
 
-def test_nothing_to_report_is_a_sentence() -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_stopped_half_way_says_how_to_go_on(tmp_path: Path) -> None:
+    half = replace(
+        fake_run("half", iterations=1),
+        begun=("samples", "verdicts"),
+        provenance={"command": "harness run --method m"},
+    )
+    bare = replace(fake_run("bare"), iterations=())
+    page = Page(write_report([half, bare], tmp_path))
+    assert (
+        "half is not finished: of iterations 0 to 6, 2 are scored, and iteration 2 has samples and "
+        "verdicts but not yet examples, train, outputs, validation, drift and scores. The same "
+        "command goes on from there: harness run --method m"
+    ) in page.text
+    assert "half has one iteration beside its start" in page.text
+    assert "bare has no scored iteration yet, so it is in no figure" in page.text
+    alone = Page(write_report([bare], tmp_path / "alone"))
+    assert "bare has no scored iteration yet" in alone.text
+    assert "Resolved configuration of bare" in alone.text
+
+
+def test_nothing_to_report_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="at least one run"):
-        common_key([])
-    with pytest.raises(HarnessError, match="no scored iteration yet"):
-        common_key([replace(fake_run(), iterations=())])
+        write_report([], tmp_path)
 
 
 # --- words ------------------------------------------------------------------------------------
@@ -281,27 +364,13 @@ def test_judge_of_an_untrained_run_is_the_configured_one() -> None:
     assert any("also judges" in note for note in notes([fake_run(iterations=0)]))
 
 
-def test_outputs_carry_the_judges_word(tmp_path: Path) -> None:
-    cases: list[tuple[dict[int, str], float | None, str | None, str]] = [
-        ({0: "a", 2: "b"}, 0.3, None, "iteration 0 preferred (p = 0.70)"),
-        ({0: "a", 2: "b"}, None, "timed out", "not judged: timed out"),
-        ({0: "a", 2: "b"}, None, None, "not judged"),
-        ({0: "a", 2: "a"}, None, None, "the same output in both"),
-        ({0: "a"}, None, None, "nothing to compare"),
-        ({}, None, None, "nothing to compare"),
-    ]
-    samples = [OutputSample("ask", outputs, p, error) for outputs, p, error, _ in cases]
-    page = Page(write_report([fake_run(iterations=0)], tmp_path, samples))
-    assert [words.strip() for words in page.said] == [words for *_, words in cases]
-
-
 def test_published_rows_follow_the_methods_run() -> None:
     table = published_table("mini-1", "reference-1", ["iterative-dpo"])
     assert table.caption == OTHER_BENCHMARK
     assert any("SPPO" in row[-1] for row in table.rows)
     assert not any("SPPO" in r[-1] for r in published_table("mini-1", "j", ["dno"]).rows)
     lines = [(r.method, r.iteration) for r in reference_rows(published(), ["dno", "x"])]
-    assert lines == [("sft (start)", 0), ("dno", 3)]
+    assert lines == [("sft (start)", 0), ("dno-more-data", 6), ("self-rewarding", 3), ("dno", 3)]
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -312,7 +381,8 @@ def test_page_and_figures_do_not_vary(tmp_path: Path) -> None:
     runs = [fake_run("a", **board), fake_run("字$^{x", lift=3.0, **board)]
     one, two = (write_report(runs, tmp_path / name).parent for name in ("one", "two"))
     written = sorted(path.relative_to(one) for path in one.rglob("*.*"))
-    names = [f"{n}.{kind}" for n in ("length", "pairs", "win_rate") for kind in ("png", "svg")]
+    drawn = sorted(set(DRAWINGS) - {"neighbours", "lc_vs_raw", "judge", "controls"})
+    names = [f"{name}.{kind}" for name in drawn for kind in ("png", "svg")]
     assert [path.name for path in written] == [*names, "index.html"]
     for path in written:
         assert (one / path).read_bytes() == (two / path).read_bytes()
@@ -324,7 +394,7 @@ def test_gaps_are_drawn_as_gaps(tmp_path: Path) -> None:
     bare = replace(fake_iteration(1).result, vs_initial=rate(80.0, n=1, ci95=None))
     record = replace(fake_iteration(1), result=bare)
     run = replace(fake_run(), iterations=(fake_iteration(0), record))
-    assert len(write_figures([run], tmp_path)) == 3
+    assert len(write_figures([run], tmp_path)) == 7
 
 
 def test_kinds_keep_their_order() -> None:
@@ -333,8 +403,13 @@ def test_kinds_keep_their_order() -> None:
 
 
 def test_inlined_ids_are_the_pages_own() -> None:
-    svg = '<?xml?><!DOCTYPE x "http://w3"><svg><!-- c --><path id="a" clip-path="url(#a)"/></svg>'
-    assert inline_svg(svg, "f") == '<svg><path id="f-a" clip-path="url(#f-a)"/></svg>'
+    svg = (
+        '<?xml?><!DOCTYPE x "http://w3"><svg><style type="text/css">*{}</style><!-- c -->'
+        '<path id="a" clip-path="url(#a)" style="fill: none; stroke: #0072b2"/></svg>'
+    )
+    assert inline_svg(svg, "f") == (
+        '<svg><path id="f-a" clip-path="url(#f-a)" fill="none" stroke="#0072b2"/></svg>'
+    )
 
 
 @given(st.lists(st.floats(0, 1), max_size=8))
