@@ -348,6 +348,15 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
+class Improves(Protocol):
+    """A method whose exact update promises P(π_{t+1} ≻ π_t) ≥ ½ + η·KL(π_{t+1} ‖ π_t)
+    (arXiv 2404.03715, monotonic improvement): this is its η, which multiplies the log-ratio."""
+
+    @property
+    def improvement_eta(self) -> float: ...
+
+
 # --- scores -----------------------------------------------------------------------------------
 
 

@@ -111,7 +111,7 @@ def test_a_dominated_action_is_left(name: str) -> None:
 
 def test_eta_multiplies_log_ratios_whatever_a_method_calls_it() -> None:
     found = {
-        name: settings_of(configured(name, 0.5, 0.1, 7))
+        name: settings_of(configured(name, 0.5, 0.1, 7, {}))
         for name in ("dno", "dno-regression", "sppo", "ipo", "inpo", "spin", "sft")
     }
     assert found["dno"]["beta"] == found["dno-regression"]["eta"] == found["ipo"]["tau"] == 0.5
@@ -172,6 +172,12 @@ def test_a_payoff_that_is_no_game_is_refused(payoff: object, says: str, tmp_path
         ("--tau 2", "from 0 to"),
         ("--method dmo --pool 8", "did you mean 'dno'"),
         ("--method self-rewarding --iters 2", "judge itself"),
+        ("--method dno --set method.gaet=1", "The method 'dno' has no setting 'gaet': did you"),
+        ("--set method.gaet=1", "No method has setting 'gaet': did you mean"),
+        ("--method dno --set method.beta=2", "that is what --eta sets"),
+        ("--method dno --set train.epochs=2", "the lab has no such setting"),
+        ("--method dno --set method.gold=maybe", "Setting 'method.gold'"),
+        ("--method dno --exact --set method.gold=false", "--exact plays none"),
     ],
 )
 def test_a_mistake_is_a_sentence(line: str, says: str) -> None:
@@ -189,6 +195,17 @@ def test_the_command_answers_in_json() -> None:
         *("improvement_bound", "policy"),
     }
     assert round(answer["iterations"][-1]["gap_last"], 3) == 0.296
+
+
+def test_a_method_s_settings_are_set_as_for_a_run() -> None:
+    line = "lab --method dno --iters 3 --pool 8 --json --set method.gold=false"
+    loose = f"{line} --set method.student_win_rate=0 --set method.student_win_margin=0"
+    strict = f"{line} --set method.student_win_rate=1.1"
+    loose, strict = (CliRunner().invoke(app, given.split()).stdout for given in (loose, strict))
+    third = pytest.approx([1 / 3] * 3)
+    assert json.loads(strict)["iterations"][-1]["policy"] == third  # no pair passes: it stays
+    assert json.loads(loose)["iterations"][-1]["policy"] != third
+    assert json.loads(strict)["player"] == "dno (gold=False, student_win_rate=1.1)"
 
 
 def test_all_methods_are_in_one_figure(tmp_path: Path) -> None:

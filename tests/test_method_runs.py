@@ -79,3 +79,51 @@ def test_six_iterations_under_a_judge_that_scores(
     out = parent / "six" / method
     command.run(out, "--iters", 6, "--judge", f"{judge}:Ruler", method=method).ok()
     check(out, 6)
+
+
+# --- an iteration that learns nothing new -----------------------------------------------------
+
+RARE = ("--iters", 3, "--judge", "reference")
+"""Under this judge, which will not rank the gold answer by what it says, the teacher seldom wins:
+in iteration 2 never."""
+
+
+def test_without_a_new_example_an_iteration_lives_on_replay(command: Command, parent: Path) -> None:
+    out = parent / "rare"
+    done = command.run(out, *RARE, method="dno-restrictive").ok()
+    made = json.loads((out / "iter-2" / "composition.json").read_text("utf-8"))
+    assert (made["trained"], made["replayed"]) == ({}, 1)
+    assert "; no new example: trained on 1 of earlier iterations\n" in done.err
+    check(out, 3)
+
+
+def test_without_any_example_the_policy_stays_as_it_was(command: Command, parent: Path) -> None:
+    out = parent / "none"
+    line = (*RARE, "--set", "method.replay=[]")
+    done = command.run(out, *line, method="dno-restrictive", report=True).ok()
+    assert "; no example: the policy stays as it was\n" in done.err
+    assert "iteration 2 · generate" not in done.err
+    before, after = (out / f"iter-{t}" / "policy" / "model.safetensors" for t in (1, 2))
+    assert before.read_bytes() == after.read_bytes()
+    scores = json.loads((out / "iter-2" / "scores.json").read_text("utf-8"))
+    assert scores["vs_previous"]["by_construction"]
+    made = json.loads((out / "iter-2" / "composition.json").read_text("utf-8"))
+    assert made["unused_prompts"] == {"no pair passed the method's rule": 6}
+    again = command.run(out, *line, method="dno-restrictive", report=True).ok()
+    assert "train" not in again.err
+    strict = (*RARE, "--set", "method.gold_win_rate=1.1")  # in the first iteration it is a mistake
+    told = command.run(parent / "strict", *strict, method="dno-restrictive").sentence()
+    assert "Iteration 1 of 'dno-restrictive' gave no example from 6 prompts (6 no pair" in told
+
+
+def test_a_promised_improvement_is_logged_with_the_measured_one(
+    command: Command, parent: Path
+) -> None:
+    out = parent / "promise"
+    line = ("--iters", 1, "--judge", "longer", "--set", "method.eta=0.2")
+    done = command.run(out, *line, method="dno-regression").ok()
+    drift = json.loads((out / "iter-1" / "drift.json").read_text("utf-8"))
+    assert drift["improvement_bound"] == 0.5 + 0.2 * drift["kl"]
+    assert f"(an exact update: at least {100 * drift['improvement_bound']:.1f})" in done.err
+    other = json.loads((parent / "none" / "iter-1" / "drift.json").read_text("utf-8"))
+    assert other["improvement_bound"] is None

@@ -40,6 +40,10 @@ class DNORegression:
             references=("previous",),
         )
 
+    @property
+    def improvement_eta(self) -> float:
+        return self.eta
+
     def examples(self, group: Group, rng: Random) -> list[Pair]:
         return rules.all_pairs(group, margin=0, by=rules.soft_values)
 

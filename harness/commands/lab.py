@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.commands.options import Json, Quiet, print_json, print_tables
+from harness.commands.options import Json, Quiet, print_json, print_tables, sets
 
 
 def lab(
@@ -38,6 +38,9 @@ def lab(
     ] = "uniform",
     pool: Annotated[int, typer.Option(min=2, max=512, help="Actions sampled for a pool.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of pools and of random games.")] = 0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="method.x=value: a setting of the method.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figure, PNG and SVG (lab for all).")
     ] = None,
@@ -52,7 +55,9 @@ def lab(
     from harness.lab.request import ALL, Request, play
     from harness.progress import Reporter
 
-    request = Request(method, game, payoff, start, eta, tau, iters, exact, reference, pool, seed)
+    request = Request(
+        method, game, payoff, start, eta, tau, iters, exact, reference, pool, seed, sets(set_)
+    )
     played = play(request, Reporter(quiet))
     files: dict[str, str] = {}
     if out or (method == ALL and not exact):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from harness.lab.exact import Update, duality_gap, kl, nash_update, reward_updat
 from harness.lab.games import Array, Game, uniform
 from harness.lab.settings import SHARE, configured
 from harness.records import GameIteration, GameRun
-from harness.registry import settings_of
+from harness.registry import METHODS, find, method_fields, settings_of
 from harness.types import Method
 
 Reference = Literal["uniform", "start"]
@@ -25,7 +25,7 @@ class Setup:
 
     `start` [n] is the first policy, all above 0; `eta` > 0 multiplies log-ratios; `tau` (None:
     each player's own) draws to `reference`, 0 ≤ tau ≤ eta; `iterations` counts policies, the
-    start included; `pool` actions a pool.
+    start included; `pool` actions a pool; `settings` are for the methods that have them.
     """
 
     game: Game
@@ -36,6 +36,7 @@ class Setup:
     reference: Reference
     pool: int
     seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.eta < np.inf:
@@ -90,11 +91,19 @@ def play_method(setup: Setup, advance: Advance, name: str) -> GameRun:
         setup.iterations - 1,
         setup.seed,
     )
-    return _record(setup, method.name, own_tau(method, setup), setup.pool, player.update, advance)
+    own = ", ".join(f"{key}={value}" for key, value in _own(name, setup).items())
+    label = f"{method.name} ({own})" if own else method.name
+    return _record(setup, label, own_tau(method, setup), setup.pool, player.update, advance)
 
 
 def make_player(name: str, setup: Setup) -> Method:
-    return configured(name, setup.eta, setup.tau, setup.pool)
+    return configured(name, setup.eta, setup.tau, setup.pool, _own(name, setup))
+
+
+def _own(name: str, setup: Setup) -> dict[str, Any]:
+    """Those of the settings that a method has."""
+    known = method_fields(find(METHODS, name))
+    return {key: value for key, value in setup.settings.items() if key in known}
 
 
 def self_judging(method: Method, iterations: int) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, near_names
 from harness.lab.games import make_game, read_game, read_policy, uniform
 from harness.lab.play import (
     Reference,
@@ -18,9 +19,10 @@ from harness.lab.play import (
     play_reward,
     self_judging,
 )
+from harness.lab.settings import parse
 from harness.progress import Reporter
 from harness.records import GameRun
-from harness.registry import METHODS, names
+from harness.registry import METHODS, find, method_fields, names
 
 ALL = "all"
 
@@ -40,6 +42,7 @@ class Request:
     reference: Reference
     pool: int
     seed: int
+    sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ def _tau(request: Request, setup: Setup) -> float:
 
 
 def _setup(request: Request) -> Setup:
+    settings = parse(request.sets)
+    _check_known(request, settings)
     if request.game and request.payoff:
         raise HarnessError("--game and --payoff each name a game; choose one.")
     game = (
@@ -101,4 +106,18 @@ def _setup(request: Request) -> Setup:
         request.reference,
         request.pool,
         request.seed,
+        settings,
     )
+
+
+def _check_known(request: Request, settings: Mapping[str, Any]) -> None:
+    """Each setting is one of the method's, or of one of all."""
+    if settings and request.exact:
+        raise HarnessError("--set is for a method's settings, and --exact plays none; drop one.")
+    players = names(METHODS) if request.method == ALL else [request.method]
+    known = set[str]().union(*(method_fields(find(METHODS, name)) for name in players))
+    for name in settings:
+        if name not in known:
+            who = "No method" if request.method == ALL else f"The method '{request.method}'"
+            no = "has" if request.method == ALL else "has no"
+            raise HarnessError(f"{who} {no} setting '{name}': {near_names(name, known)}")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 
+from harness.config import parse_sets
+from harness.errors import HarnessError
 from harness.registry import METHODS, find, make_method, method_fields
 from harness.types import Batch, LogProbs, Method
 
@@ -11,20 +16,39 @@ SCALES = ("beta", "eta", "tau")
 """What methods call the setting that scales their log-ratios; the first one that a method has."""
 SHARE, POOL = "tau_over_eta", "samples"
 """The initial policy's share in a mixed reference; the completions a prompt."""
+OPTIONS = {**dict.fromkeys(SCALES, "--eta"), SHARE: "--tau", POOL: "--pool"}
 
 
-def configured(name: str, eta: float, tau: float | None, pool: int) -> Method:
+def configured(
+    name: str, eta: float, tau: float | None, pool: int, settings: Mapping[str, Any]
+) -> Method:
     """A method whose loss multiplies log-ratios by `eta`; one with a mixed reference draws to the
-    initial policy by `tau` (None: its own τ/η). Settings that a method lacks are left out."""
+    initial policy by `tau` (None: its own τ/η). `eta`, `tau` and `pool` are left out where a method
+    lacks them; what is in `settings` it must have."""
     plugin = find(METHODS, name)
     known = method_fields(plugin)
     wanted = {POOL: pool, SHARE: None if tau is None else tau / eta}
     given = {key: value for key, value in wanted.items() if key in known and value is not None}
+    given |= settings
     scale = next((scale for scale in SCALES if scale in known), None)
     if scale is None:
         return make_method(plugin, given)
     method = make_method(plugin, {**given, scale: eta})
     return make_method(plugin, {**given, scale: 1 / eta}) if _divides(method, eta) else method
+
+
+def parse(sets: Sequence[str]) -> Mapping[str, Any]:
+    """`method.x=value` texts as settings by name. Raises HarnessError on any other."""
+    values = parse_sets(sets)
+    settings = values.pop("settings", {})
+    if values:
+        raise HarnessError(
+            f"--set {next(iter(values))}: the lab has no such setting; write --set method.x=value."
+        )
+    for name in settings:
+        if option := OPTIONS.get(name):
+            raise HarnessError(f"--set method.{name}: in the lab that is what {option} sets.")
+    return settings
 
 
 def _divides(method: Method, eta: float) -> bool:

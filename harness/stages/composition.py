@@ -11,6 +11,9 @@ from harness.judges.adapters import hard_win
 from harness.records import Composition, Spread
 from harness.types import Completion, Demo, Example, Group, Labelled, Pair
 
+FAILED = "judgement failed"
+"""The one reason for a prompt without an example that another attempt may do away with."""
+
 
 def kind_of(example: Example) -> str:
     return type(example).__name__.lower()
@@ -45,7 +48,7 @@ def why_nothing(group: Group) -> str:
     if len({completion.text.strip() for completion in group.completions}) == 1:
         return "identical candidates"
     if group.scores is not None and len(judged) < len(group.completions):
-        return "judgement failed"
+        return FAILED
     if group.scores is not None and len({value for _, value in judged}) == 1:
         return "all tied"
     return "no pair passed the method's rule"

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.experiment import Experiment
 from harness.judges.adapters import Judge
 from harness.records import Composition
-from harness.stages.composition import composition, kind_of, why_nothing
+from harness.stages.composition import FAILED, composition, kind_of, why_nothing
 from harness.stages.judging import VERDICTS, judged, pools
 from harness.stages.sampling import SAMPLES, read_completions
 from harness.store import Artifact, Stage, Workspace
@@ -41,12 +41,7 @@ def examples_stage(
         groups = _groups(plan, judge, prompts, samples, said)
         made, unused = make_examples(experiment.method, config.seed, iteration, groups)
         if not made:
-            told = ", ".join(f"{count} {why}" for why, count in sorted(unused.items()))
-            raise HarnessError(
-                f"Iteration {iteration} of '{experiment.method.name}' gave no example from "
-                f"{len(prompts)} prompts ({told}); loosen the method's gate or give it more "
-                "prompts or samples (harness methods lists its settings)."
-            )
+            _check_nothing(experiment.method.name, iteration, unused)
         kept = _cap(made, config.train.max_examples, config.seed, iteration)
         own = [_own_examples(artifact, iteration - age) for age, artifact in enumerate(older, 1)]
         back = replayed(plan, own, iteration, config.seed)
@@ -109,6 +104,27 @@ def _groups(
         return groups
     scale = None if isinstance(judge, PairJudge) else judge.scale
     return judged(groups, plan, judge.identity, scale, rows)
+
+
+def _check_nothing(method: str, iteration: int, unused: Mapping[str, int]) -> None:
+    """Whether an iteration may go on without a new example. Later ones may: a policy can reach
+    what its rule asks for (a teacher that wins no more), and the next prompts may tell it more. In
+    the first one rule and judge do not fit, and where judgements failed they can be had yet."""
+    told = ", ".join(f"{count} {why}" for why, count in sorted(unused.items()))
+    nothing = (
+        f"Iteration {iteration} of '{method}' gave no example from {sum(unused.values())} prompts "
+        f"({told})"
+    )
+    if FAILED in unused:
+        raise HarnessError(
+            f"{nothing}; {VERDICTS} says why judgements failed: once that is mended, run the same "
+            "command again."
+        )
+    if iteration == 1:
+        raise HarnessError(
+            f"{nothing}; loosen the method's gate or give it more prompts or samples (harness "
+            "methods lists its settings)."
+        )
 
 
 def make_examples(

@@ -13,7 +13,7 @@ from harness.policy import Policy
 from harness.records import Drift
 from harness.stages.common import Context, by_prompt, has_own_pair
 from harness.store import Artifact, Rows, Stage, Workspace
-from harness.types import Completion, Plan, Prompt, SampleSpec, Usage
+from harness.types import Completion, Improves, Plan, Prompt, SampleSpec, Usage
 
 SAMPLES, DRIFT_SAMPLES, DRIFT = "samples.jsonl", "drift.jsonl", "drift.json"
 
@@ -56,7 +56,9 @@ def drift_stage(
     context: Context, experiment: Experiment, policy: Policy, previous: Policy
 ) -> Stage:
     """KL(policy || previous) on validation prompts: samples of the new policy at temperature 1,
-    top-p 1, and their log-probs under both."""
+    top-p 1, and their log-probs under both; with it the improvement that the method promises."""
+    method = experiment.method
+    eta = method.improvement_eta if isinstance(method, Improves) else None
     config, settings = experiment.config, experiment.config.diagnostics
     prompts = experiment.partition.validation[: settings.kl_prompts]
     spec = SampleSpec(
@@ -75,20 +77,22 @@ def drift_stage(
             log_ratios.setdefault(owner.id, []).append(new - old)
             tokens += length
         means = np.array([np.mean(ratios) for ratios in log_ratios.values()])
+        kl = float(means.mean())
         drift = Drift(
-            kl=float(means.mean()),
+            kl=kl,
             se=float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0,
             kl_per_token=float(sum(map(sum, log_ratios.values())) / max(1, tokens)),
             prompts=len(prompts),
             samples=spec.samples,
             max_new_tokens=spec.max_new_tokens,
+            improvement_bound=None if eta is None else 0.5 + eta * kl,
         )
         space.write_json(DRIFT, codec.dump(drift))
 
     return Stage(
         name="drift",
         version=1,
-        params=spec_params(spec),
+        params=spec_params(spec) if eta is None else spec_params(spec) | {"eta": eta},
         inputs={
             "policy": policy.digest,
             "previous": previous.digest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 
 from harness import codec
@@ -24,8 +25,8 @@ def train_stage(
     references: Mapping[str, Policy],
     examples: Artifact,
 ) -> Stage:
-    """Weights from `start`, log-ratios against `references`. `train.micro_batch_size` is no part
-    of the fingerprint: the steps are the same."""
+    """Weights from `start`, log-ratios against `references`; without any example, `start` as it is.
+    `train.micro_batch_size` is no part of the fingerprint: the steps are the same."""
     config = experiment.config
 
     def work(space: Workspace) -> None:
@@ -35,6 +36,10 @@ def train_stage(
         settings = config.train
         out = space.directory(POLICY)
         rows = read_examples(examples)
+        if not rows:
+            shutil.copytree(start.path, out)
+            space.write_json(TRAIN, codec.dump(TrainSummary(0, 0, (), {})))
+            return
         batch_size = settings.batch_size or experiment.method.defaults.batch_size
         epochs = settings.epochs or experiment.method.defaults.epochs
         with context.reporter.track("training", epochs * -(-len(rows) // batch_size)) as advance:
