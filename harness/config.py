@@ -118,8 +118,8 @@ class TrainConfig(_Section):
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     epochs: Positive | None = None
     batch_size: Positive | None = Field(None, description="examples an optimiser step")
-    micro_batch_size: Positive = Field(
-        8, description="examples a forward pass", json_schema_extra=RESUMABLE
+    micro_batch_tokens: Positive = Field(
+        2048, description="most tokens a forward pass", json_schema_extra=RESUMABLE
     )
     max_examples: Positive | None = Field(
         None, description="a seeded subset of at most N new examples an iteration"
@@ -298,6 +298,13 @@ def changed_field(old: C, new: C) -> tuple[str, Any, Any] | None:
 def _changed(old: BaseModel, new: BaseModel, prefix: str) -> tuple[str, Any, Any] | None:
     for name, field in type(old).model_fields.items():
         before, after = old.__dict__[name], new.__dict__[name]
+def deciding(section: BaseModel) -> dict[str, JsonValue]:
+    """A section's settings less those marked `RESUMABLE`, for fingerprints."""
+    fields = type(section).model_fields.items()
+    free = {name for name, field in fields if field.json_schema_extra == RESUMABLE}
+    return section.model_dump(mode="json", exclude=free)
+
+
         if before == after or field.json_schema_extra == RESUMABLE:
             continue
         if isinstance(before, BaseModel) and type(before) is type(after):

@@ -179,7 +179,7 @@ BASE = RunConfig(method="m", settings={"beta": 0.1, "samples": 4})
         {"iterations": 9},
         {"device": "cpu"},
         {"sampling": {"batch_size": 1}},
-        {"train": {"micro_batch_size": 1}},
+        {"train": {"micro_batch_tokens": 1}},
     ],
 )
 def test_cost_and_extent_may_change(change: dict[str, Any]) -> None:

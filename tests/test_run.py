@@ -108,7 +108,7 @@ def test_batches_and_more_iterations_are_welcome(
     before = state(run.parent / ".store", *run.glob("iter-*"))
     page = run / "report" / "index.html"
     first_page = page.read_bytes()
-    batches = ("--set", "sampling.batch_size=5", "--set", "train.micro_batch_size=3")
+    batches = ("--set", "sampling.batch_size=5", "--set", "train.micro_batch_tokens=200")
     command.run(run, *batches).ok()
     assert state(run.parent / ".store", *run.glob("iter-*")) == before
     sampling = json.loads((run / "run.json").read_text("utf-8"))["config"]["sampling"]

@@ -1,7 +1,8 @@
-"""Attention for decoding with grouped queries, without copying the keys once a query head."""
+"""The attention of models in use: over packed trees, and, for decoding, with grouped queries."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,19 +12,23 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-_NAME = "harness_grouped"
+from harness.engines.packing import Segment
+from harness.engines.tree_attention import tree_attention
+
+_NAME = "harness"
 
 
-def use_grouped_attention(model: PreTrainedModel) -> None:
-    """Let a model that runs on torch's SDPA decode by `_grouped`; others stay as they are."""
-    if model.config._attn_implementation != "sdpa":
-        return
-    AttentionInterface.register(_NAME, _grouped)
-    AttentionMaskInterface.register(_NAME, sdpa_mask)
-    model.set_attn_implementation(_NAME)
+def use_own_attention(model: PreTrainedModel) -> bool:
+    """Let a model that runs on torch's SDPA attend by `_attention`, and say whether it does;
+    others stay as they are."""
+    if model.config._attn_implementation == "sdpa":
+        AttentionInterface.register(_NAME, _attention)
+        AttentionMaskInterface.register(_NAME, sdpa_mask)
+        model.set_attn_implementation(_NAME)
+    return bool(model.config._attn_implementation == _NAME)
 
 
-def _grouped(
+def _attention(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -31,15 +36,20 @@ def _grouped(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     position_bias: Tensor | None = None,
+    segments: Sequence[Segment] | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface, with queries [rows, heads, new, dim].
 
-    Keys and values are [rows, groups, all, dim]; returns [rows, new, heads, dim]. With one new
-    token, the query heads of a group stand where a sequence of queries would: they share keys and
-    mask, and there is no order among them. Anything else is transformers' own.
+    Keys and values are [rows, groups, all, dim]; returns [rows, new, heads, dim]. `segments` come
+    with a pack of trees. With one new token, the query heads of a group stand where a sequence of
+    queries would: they share keys and mask, and there is no order among them, and no key is copied
+    once a query head. Anything else is transformers' own.
     """
     rows, heads, new, dim = query.shape
+    if segments is not None:
+        assert position_bias is None
+        return tree_attention(query, key, value, segments, scaling or dim**-0.5), None
     groups = key.shape[1]
     if new != 1 or position_bias is not None:
         output: tuple[Tensor, None] = sdpa_attention_forward(

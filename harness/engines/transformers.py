@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from harness.engines.attention import use_grouped_attention
+from harness.engines.attention import use_own_attention
 from harness.engines.decoding import Decoding, Row, pad_left, positions
 from harness.errors import HarnessError
 from harness.models.chat import ChatTokenizer, check_context, context_length
@@ -36,7 +36,7 @@ class TransformersEngine:
         self.context_length = context
         self._batch_size = batch_size
         self._model: PreTrainedModel | None = model
-        use_grouped_attention(model)
+        use_own_attention(model)
 
     @classmethod
     def load(

@@ -25,11 +25,13 @@ def use_onednn(model: nn.Module) -> None:
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """left · rightᵀ of [n, k] and [m, k], by oneDNN where possible; either may be a transpose.
+    """left · rightᵀ of [n, k] and [m, k], by oneDNN where possible; not differentiable.
 
-    Not differentiable.
+    Either may be a transpose. Other strides are copied: for them oneDNN has only reference code,
+    which is a hundred times slower.
     """
-    if _serves(left, right):
+    if onednn_serves(left, right):
+        left, right = _dense(left), _dense(right)
         found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
         return found
     return linear(left, right)
@@ -39,9 +41,9 @@ class OneDNNLinear(nn.Linear):
     """`nn.Linear`, forward and backward by `product`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not _serves(input, self.weight):
+        if not onednn_serves(input, self.weight):
             return linear(input, self.weight, self.bias)
-        found: Tensor = _Linear.apply(input, self.weight)
+        found: Tensor = _Linear.apply(input, self.weight)  # type: ignore[no-untyped-call]
         return found if self.bias is None else found + self.bias
 
 
@@ -64,7 +66,12 @@ class _Linear(torch.autograd.Function):
         )
 
 
-def _serves(x: Tensor, weight: Tensor) -> bool:
+def _dense(matrix: Tensor) -> Tensor:
+    return matrix if matrix.t().is_contiguous() else matrix.contiguous()
+
+
+def onednn_serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether `product` goes by oneDNN: float32 on a CPU, outside of autocast."""
     return (
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and x.device.type == "cpu"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from harness import codec
 from harness.experiment import Experiment
 from harness.policy import Policy
+from harness.config import deciding
 from harness.records import TrainStep, TrainSummary
 from harness.stages.common import Context
 from harness.stages.examples import read_examples
@@ -57,7 +58,7 @@ def train_stage(
                     or experiment.method.defaults.learning_rate,
                     epochs=epochs,
                     batch_size=batch_size,
-                    micro_batch_size=settings.micro_batch_size,
+                    micro_batch_tokens=settings.micro_batch_tokens,
                     warmup=settings.warmup,
                     max_grad_norm=settings.max_grad_norm,
                     lora=settings.lora,
@@ -71,14 +72,13 @@ def train_stage(
         space.spend(Usage(prompt_tokens=summary.tokens))
         space.write_json(TRAIN, codec.dump(summary))
 
-    settings = config.train.model_dump(mode="json")
     return Stage(
         name="train",
         version=1,
         params={
             "method": experiment.method_identity,
             "plan": codec.dump(plan),
-            "train": {k: v for k, v in settings.items() if k != "micro_batch_size"},
+            "train": deciding(config.train),
         },
         inputs={
             "start": start.digest,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from harness.engines.packing import Row, tokens
 from harness.errors import HarnessError
-from harness.training.logprobs import Row
 from harness.types import Batch, Completion, Demo, Example, Labelled, LogProbs, Pair, Prompt
 
 if TYPE_CHECKING:
@@ -41,10 +41,6 @@ class Encoded:
     def rows(self) -> tuple[Row, ...]:
         """[k · n] rows in the order of `LogProbs`: the first side of all examples first."""
         return tuple(row for side in self.sides for row in side)
-
-    def size(self, index: int) -> int:
-        """The longest row of an example, in tokens."""
-        return max(len(side[index].ids) for side in self.sides)
 
     def select(self, indices: Sequence[int]) -> tuple[Row, ...]:
         """[k · len(indices)] rows of some examples, in the order of `LogProbs`."""
@@ -157,14 +153,25 @@ def schedule(examples: int, batch_size: int, epochs: int, seed: int) -> list[tup
     return steps
 
 
-def micro_batches(data: Encoded, step: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
-    """A step's examples in forward passes of at most `size`, those of like length together.
+def micro_batches(data: Encoded, step: Sequence[int], most: int) -> Iterator[tuple[int, ...]]:
+    """A step's examples in forward passes of at most `most` tokens (an example that is longer goes
+    alone); those of one prompt are next to each other, as they share its computation.
 
-    The longest come first, so that what does not fit into memory fails at once.
+    The largest come first, so that what does not fit into memory fails at once.
     """
-    order = sorted(step, key=lambda i: (-data.size(i), i))
-    for start in range(0, len(order), size):
-        yield tuple(order[start : start + size])
+    sizes = {i: tokens(data.select([i])) for i in step}
+    largest: dict[str, int] = {}
+    for i in step:
+        largest[data.ids[i]] = max(sizes[i], largest.get(data.ids[i], 0))
+    order = sorted(step, key=lambda i: (-largest[data.ids[i]], data.ids[i], -sizes[i], i))
+    part: list[int] = []
+    for i in order:
+        if part and tokens(data.select([*part, i])) > most:
+            yield tuple(part)
+            part = []
+        part.append(i)
+    if part:
+        yield tuple(part)
 
 
 def parts_of(

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
+from harness.engines.logprobs import all_logprobs, completion_logprobs
 from harness.errors import HarnessError
 from harness.records import TrainStep
 from harness.training.batches import Encoded, References, micro_batches, schedule
-from harness.training.logprobs import all_logprobs, completion_logprobs
 from harness.types import Method
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class StepTrainer(Trainer):
         folder: str,
     ) -> None:
         self.data, self.references, self.method = data, references, method
-        self.micro_batch_size = settings.micro_batch_size
+        self.micro_batch_tokens = settings.micro_batch_tokens
         steps = schedule(len(data), settings.batch_size, settings.epochs, settings.seed)
         self.total, self.steps_an_epoch = len(steps), len(steps) // settings.epochs
         self.on_step = on_step
@@ -91,7 +91,7 @@ class StepTrainer(Trainer):
         self.sums = defaultdict(float)
         total = torch.zeros((), device=self.args.device)
         mismatched = self._mismatched(model, step)
-        for part in micro_batches(self.data, step, self.micro_batch_size):
+        for part in micro_batches(self.data, step, self.micro_batch_tokens):
             loss = self.compute_loss(
                 model, {"indices": part, "step": step, "mismatched": mismatched}
             )
@@ -140,8 +140,7 @@ class StepTrainer(Trainer):
             return None
         assert isinstance(model, PreTrainedModel)
         rows = self.data.mismatched(step)
-        size = self.micro_batch_size * len(self.data.sides)
-        return all_logprobs(model, rows, size).sums.to(model.device)
+        return all_logprobs(model, rows, self.micro_batch_tokens).sums.to(model.device)
 
     def log(
         self,

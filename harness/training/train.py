@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from harness.config import LoraConfig
+from harness.engines.logprobs import all_logprobs
+from harness.engines.packing import Row
 from harness.errors import HarnessError
 from harness.models.chat import ChatTokenizer, context_length
 from harness.models.linear import use_onednn
 from harness.models.load import load_model, pick_device
 from harness.records import TrainStep, TrainSummary
 from harness.training.batches import Encoded, References, encode
-from harness.training.logprobs import Row, all_logprobs, path_logprobs
 from harness.training.optimise import optimise
 from harness.types import Example, LogProbs, Method
 
@@ -41,7 +43,7 @@ _TOKENIZER_FILES = (
 class TrainSettings:
     """Training's numbers with nothing left open.
 
-    `batch_size` counts examples an optimiser step, `micro_batch_size` examples a forward pass
+    `batch_size` counts examples an optimiser step, `micro_batch_tokens` tokens a forward pass
     (memory and speed only: results are the same up to float32 rounding); `warmup` is a share of
     all steps; `lora` None trains all weights.
     """
@@ -49,7 +51,7 @@ class TrainSettings:
     learning_rate: float
     epochs: int
     batch_size: int
-    micro_batch_size: int
+    micro_batch_tokens: int
     warmup: float
     max_grad_norm: float
     lora: LoraConfig | None
@@ -84,15 +86,15 @@ def train(
         return load_model(path, device, torch.float32)
 
     data = encode(examples, ChatTokenizer.load(start), context_length(start), mismatched)
-    rows_a_pass = settings.micro_batch_size * len(data.sides)
     model = load(start)
-    compared = _references(references, start, model, load, data, rows_a_pass)
+    compared = _references(references, start, model, load, data, settings.micro_batch_tokens)
     data, compared = _finite(data, compared)
     lora = None if settings.lora is None else _attach(model, settings.lora, settings.seed)
     steps, tokens = optimise(model, data, compared, method, settings, on_step)
     if lora is not None:
         model = lora.merge_and_unload()
-    policy = _split(all_logprobs(model, _all_rows(data), rows_a_pass), data)
+    measured = all_logprobs(model, _all_rows(data), settings.micro_batch_tokens)
+    policy = _split(measured, data)
     after = _after(method, policy, compared, data)
     _save(model, start, out)
     return TrainSummary(len(data), tokens, steps, after, len(examples) - len(data))
@@ -104,7 +106,7 @@ def _references(
     model: PreTrainedModel,
     load: Callable[[Path], PreTrainedModel],
     data: Encoded,
-    rows_a_pass: int,
+    tokens: int,
 ) -> References:
     """Log-probs of all rows under each reference; a path that occurs twice is computed once.
 
@@ -117,10 +119,24 @@ def _references(
         if real in found:
             continue
         if real == start.resolve():
-            found[real] = all_logprobs(model, rows, rows_a_pass)
+            found[real] = all_logprobs(model, rows, tokens)
         else:
-            found[real] = path_logprobs(load, path, rows, rows_a_pass)
+            found[real] = _path_logprobs(load, path, rows, tokens)
     return References({name: _split(found[path.resolve()], data) for name, path in paths.items()})
+
+
+def _path_logprobs(
+    load: Callable[[Path], PreTrainedModel], path: Path, rows: Sequence[Row], tokens: int
+) -> LogProbs:
+    """`all_logprobs` under a model that is loaded for this and freed again."""
+    model = load(path)
+    try:
+        return all_logprobs(model, rows, tokens)
+    finally:
+        del model
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def _all_rows(data: Encoded) -> tuple[Row, ...]:
