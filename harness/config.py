@@ -290,6 +290,13 @@ def field_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[st
     return names
 
 
+def deciding(section: BaseModel) -> dict[str, JsonValue]:
+    """A section's settings less those marked `RESUMABLE`, for fingerprints."""
+    fields = type(section).model_fields.items()
+    free = {name for name, field in fields if field.json_schema_extra == RESUMABLE}
+    return section.model_dump(mode="json", exclude=free)
+
+
 def changed_field(old: C, new: C) -> tuple[str, Any, Any] | None:
     """The first setting that decides finished stages and differs: (name, old, new)."""
     return _changed(old, new, "")
@@ -298,13 +305,6 @@ def changed_field(old: C, new: C) -> tuple[str, Any, Any] | None:
 def _changed(old: BaseModel, new: BaseModel, prefix: str) -> tuple[str, Any, Any] | None:
     for name, field in type(old).model_fields.items():
         before, after = old.__dict__[name], new.__dict__[name]
-def deciding(section: BaseModel) -> dict[str, JsonValue]:
-    """A section's settings less those marked `RESUMABLE`, for fingerprints."""
-    fields = type(section).model_fields.items()
-    free = {name for name, field in fields if field.json_schema_extra == RESUMABLE}
-    return section.model_dump(mode="json", exclude=free)
-
-
         if before == after or field.json_schema_extra == RESUMABLE:
             continue
         if isinstance(before, BaseModel) and type(before) is type(after):

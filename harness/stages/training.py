@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping
 
 from harness import codec
+from harness.config import deciding
 from harness.experiment import Experiment
 from harness.policy import Policy
-from harness.config import deciding
 from harness.records import TrainStep, TrainSummary
 from harness.stages.common import Context
 from harness.stages.examples import read_examples
