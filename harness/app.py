@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from harness.details import read_details
 from harness.errors import HarnessError
 from harness.experiment import Experiment, check_contexts, prepare, resolve_config
 from harness.folders import RUN, Folder, disk_errors
+from harness.loop import Loop, drive
+from harness.match import spent
 from harness.plan import PlannedStage, planned, total_usd
 from harness.progress import Reporter
 from harness.records import IterationRecord, RunRecord
@@ -24,14 +26,14 @@ from harness.runs import CONTAMINATION, note_contamination, read_run
 from harness.scoring.compare import Comparison
 from harness.stages.common import Context
 from harness.store import Artifact, Stage
-from harness.text import control_text, order_text, rate_text
+from harness.told import best_line, count_text, scored_line
 
 LEADERBOARD, REPORT = "leaderboard.jsonl", "report"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One `harness run` or `plan`, as it was typed."""
+    """One `harness run` or `plan`, as it was typed; `match` is for several methods."""
 
     method: str
     preset: str
@@ -40,6 +42,7 @@ class Request:
     sets: tuple[str, ...]
     out: Path | None
     fork: Path | None
+    match: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -57,11 +60,21 @@ class Request:
         return self.out or Path("runs") / f"{name}-{self.preset}"
 
 
-Opened = tuple[Folder[RunConfig], Experiment, Context]
+@dataclass(frozen=True)
+class Opened:
+    """A request, checked, and its dry run: `stages`."""
+
+    folder: Folder[RunConfig]
+    experiment: Experiment
+    context: Context
+    stages: Sequence[PlannedStage] = ()
+
+    def dry_run(self) -> Loop[list[PlannedStage]]:
+        return planned(self.experiment, self.context, self.folder.store)
 
 
 def open_run(request: Request, reporter: Reporter, pull: bool) -> Opened:
-    """Check everything about a request; nothing runs yet and nothing is written."""
+    """Check a request, less what hangs on its dry run; nothing runs yet and nothing is written."""
     folder = Folder.at(RUN, request.folder, request.forked_from)
     config, plugin, method = resolve_config(
         request.method, request.options, request.preset, request.config_file, request.sets
@@ -70,13 +83,16 @@ def open_run(request: Request, reporter: Reporter, pull: bool) -> Opened:
     experiment = prepare(config, plugin, method, reporter.say, pull)
     folder.check(experiment.config)
     context = Context(reporter, experiment.config.device, experiment.config.sampling.batch_size)
-    if experiment.start.digest:
-        stages = planned(experiment, context, folder.store)
-        if not all(stage.done for stage in stages):
-            check_contexts(experiment)
-            if pull:  # a plan needs no key
-                experiment.access.check_keys()
-    return folder, experiment, context
+    return Opened(folder, experiment, context)
+
+
+def checked(opened: Opened, stages: Sequence[PlannedStage], pull: bool) -> Opened:
+    """With its dry run; where something is to be done, what that needs is checked."""
+    if opened.experiment.start.digest and not all(stage.done for stage in stages):
+        check_contexts(opened.experiment)
+        if pull:  # a plan needs no key
+            opened.experiment.access.check_keys()
+    return replace(opened, stages=stages)
 
 
 def _continued(config: RunConfig, earlier: RunConfig | None) -> RunConfig:
@@ -93,22 +109,35 @@ def _continued(config: RunConfig, earlier: RunConfig | None) -> RunConfig:
 def run(request: Request, reporter: Reporter) -> RunRecord:
     """Run or resume; returns what the folder then says. Board and report are written as it goes."""
     with disk_errors(request.folder):
-        folder, experiment, context = open_run(request, reporter, pull=True)
-        with folder.lock():
-            folder.begin(experiment.config, _facts(experiment))
-            note_contamination(folder.path, experiment.contamination)
-            with experiment.access.kept_in(folder.path / CALLS, reporter.say):
-                return _run(folder, experiment, context)
+        return drive(execute(_alone(request, reporter, pull=True)))
 
 
-def _run(folder: Folder[RunConfig], experiment: Experiment, context: Context) -> RunRecord:
+def _alone(request: Request, reporter: Reporter, pull: bool) -> Opened:
+    opened = open_run(request, reporter, pull)
+    if request.match or opened.experiment.config.match:
+        raise HarnessError("--match is for several methods; name them as --method a,b.")
+    return checked(opened, drive(opened.dry_run()), pull)
+
+
+def execute(opened: Opened) -> Loop[RunRecord]:
+    """Run what was opened."""
+    folder, experiment, say = opened.folder, opened.experiment, opened.context.reporter.say
+    with disk_errors(folder.path), folder.lock():
+        folder.begin(experiment.config, _facts(experiment))
+        note_contamination(folder.path, experiment.contamination)
+        with experiment.access.kept_in(folder.path / CALLS, say):
+            return (yield from _run(opened))
+
+
+def _run(opened: Opened) -> Loop[RunRecord]:
+    folder, experiment, context = opened.folder, opened.experiment, opened.context
     reporter = context.reporter
     config, evaluation = experiment.config, experiment.evaluation
     reporter.say(
-        f"{experiment.method.name} on {config.model}, {_count(config.iterations)}, judge "
+        f"{experiment.method.name} on {config.model}, {count_text(config.iterations)}, judge "
         f"{evaluation.judge.identity}, benchmark {evaluation.benchmark.name} → {folder.path}"
     )
-    _say_forecast(folder, experiment, context)
+    _say_forecast(opened)
     if experiment.contamination:
         reporter.say(
             f"training prompts hold instructions of the benchmark ({CONTAMINATION} lists them): "
@@ -125,28 +154,28 @@ def _run(folder: Folder[RunConfig], experiment: Experiment, context: Context) ->
         return artifact
 
     def on_scored(record: IterationRecord) -> None:
-        reporter.say(_scored_line(record))
+        reporter.say(scored_line(record))
         if news:
             write_board(folder.path)
 
-    loop.run(experiment, context, ensure, on_scored)
+    yield from loop.run(experiment, context, ensure, on_scored)
     write_board(folder.path)  # where another run computed the news, or this one was killed after it
     report = folder.path / REPORT / "index.html"
     said = [file for name in (LEADERBOARD, CONTAMINATION) if (file := folder.path / name).exists()]
     if not report.exists() or any(report.stat().st_mtime_ns < f.stat().st_mtime_ns for f in said):
         write_run_report([folder.path], report.parent)
     record = read_run(folder.path)
-    reporter.say(_best_line(record))
+    reporter.say(best_line(record))
     reporter.say(f"report: {report}")
     return record
 
 
-def _say_forecast(folder: Folder[RunConfig], experiment: Experiment, context: Context) -> None:
+def _say_forecast(opened: Opened) -> None:
     """What judges that ask a model will cost at most."""
-    if experiment.access.asks_models:
-        todo = [s for s in planned(experiment, context, folder.store) if not s.done]
+    if opened.experiment.access.asks_models:
+        todo = [stage for stage in opened.stages if not stage.done]
         calls = sum(stage.calls for stage in todo)
-        experiment.access.say_forecast(calls, total_usd(todo), context.reporter.say)
+        opened.experiment.access.say_forecast(calls, total_usd(todo), opened.context.reporter.say)
 
 
 def write_board(path: Path) -> None:
@@ -187,15 +216,26 @@ def comparison(records: Sequence[RunRecord]) -> Comparison:
     last = [r.path / f"iter-{r.iterations[-1].iteration}" / ANNOTATIONS for r in records]
     try:
         found = [read_annotations(file) for file in last]
-        return compare_annotations(found, labels(records), records[0].config.seed).comparison
+        made = compare_annotations(found, labels(records), records[0].config.seed).comparison
     except HarnessError as error:
         return Comparison(caveats=(str(error),))
+    return replace(made, caveats=(*made.caveats, *_matched(records)))
+
+
+def _matched(records: Sequence[RunRecord]) -> list[str]:
+    """What runs of one `--match` spent of the cost that is alike."""
+    match = records[0].config.match
+    if match is None or any(record.config.match != match for record in records):
+        return []
+    costs = [(record.method, asdict(spent(record))[match.cost]) for record in records]
+    told = ", ".join(f"{method} {cost:,}" for method, cost in costs)
+    return [f"training {match.cost} are matched in each iteration: {told}"]
 
 
 def plan(request: Request, reporter: Reporter) -> tuple[Experiment, list[PlannedStage]]:
     """What a run would do; changes nothing."""
-    folder, experiment, context = open_run(request, reporter, pull=False)
-    return experiment, planned(experiment, context, folder.store)
+    opened = _alone(request, reporter, pull=False)
+    return opened.experiment, list(opened.stages)
 
 
 def _facts(experiment: Experiment) -> dict[str, str]:
@@ -209,51 +249,3 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "train_judge": experiment.train_judge.identity,
         "eval_judge": experiment.evaluation.judge.identity,
     }
-
-
-def _count(iterations: int) -> str:
-    return f"{iterations} iteration" + ("s" if iterations > 1 else "")
-
-
-def _best_line(record: RunRecord) -> str:
-    """Which iterate to keep, beside the last one."""
-    best, last = record.best, record.iterations[-1]
-    if best is None:
-        return "best iterate: not chosen, since no validation judgement came back"
-
-    def told(iteration: IterationRecord) -> str:
-        won = iteration.validation
-        return f"iteration {iteration.iteration} ({rate_text(won) if won else '50'})"
-
-    beside = "which is also the last" if best is last else f"the last is {told(last)}"
-    judge = record.provenance["train_judge"]
-    return (
-        f"best iterate by {judge} on validation prompts, win rate % against the start: "
-        f"{told(best)}, {beside}"
-    )
-
-
-def _scored_line(record: IterationRecord) -> str:
-    result, control = record.result, record.result.length_control
-    controlled = f" ({control.kind} {control_text(control)})" if control else ""
-    order = f"; {order_text(result.order_bias)}" if result.order_bias else ""
-    bound = record.drift.improvement_bound if record.drift else None
-    most = "" if bound is None else f" (an exact update: at least {100 * bound:.1f})"
-    left_out = record.training.left_out if record.training else 0
-    without = f"; {left_out} examples left out, impossible under a reference" if left_out else ""
-    return (
-        f"iteration {record.iteration}: win rate % against {result.opponent} "
-        f"{rate_text(result.win_rate)}{controlled}, the start {rate_text(result.vs_initial)}, "
-        f"the previous {rate_text(result.vs_previous)}{most}; {result.lengths.mean:.0f} characters"
-        f"{order}{without}{_learnt_from(record)}"
-    )
-
-
-def _learnt_from(record: IterationRecord) -> str:
-    """A word where an iteration had no example of its own."""
-    made = record.composition
-    if made is None or made.trained:
-        return ""
-    if made.replayed:
-        return f"; no new example: trained on {made.replayed} of earlier iterations"
-    return "; no example: the policy stays as it was"

@@ -139,6 +139,13 @@ class DiagnosticsConfig(_Section):
     kl_max_new_tokens: Positive = 128
 
 
+class MatchConfig(_Section):
+    """What several methods of one command are made to spend alike (`--match`), and which ones."""
+
+    cost: Literal["steps", "tokens", "judgements"]
+    methods: tuple[str, ...]
+
+
 class RunConfig(_Section):
     """Everything that decides a run's numbers."""
 
@@ -156,6 +163,7 @@ class RunConfig(_Section):
     judging: JudgingConfig = JudgingConfig()
     train: TrainConfig = TrainConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
+    match: MatchConfig | None = Field(None, description="set by --match")
 
     @property
     def eval_judge(self) -> str:

@@ -3,7 +3,8 @@ sample → judge → examples → train → generate → validate → drift → 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
 from harness.experiment import Experiment
 from harness.policy import Policy
@@ -19,8 +20,24 @@ from harness.stages.training import train_stage, trained_policy
 from harness.stages.validation import validation_stage
 from harness.store import Artifact, Stage
 
+T = TypeVar("T")
 Ensure = Callable[[int, Stage], Artifact]
 """(iteration, stage) → its artefact: reused, computed, or refused (a dry run)."""
+Turn = tuple[int, Artifact]
+"""An iteration and its examples, before it is trained on them."""
+Loop = Generator[Turn, int | None, T]
+"""A run that stops before each training; what is sent to it says how many of the examples that
+takes (None: all)."""
+
+
+def drive(loop: Loop[T]) -> T:
+    """A loop's end, all examples being taken."""
+    try:
+        while True:
+            next(loop)
+    except StopIteration as end:
+        found: T = end.value
+        return found
 
 
 def run(
@@ -28,7 +45,7 @@ def run(
     context: Context,
     ensure: Ensure,
     on_scored: Callable[[IterationRecord], None],
-) -> None:
+) -> Loop[None]:
     """Run an experiment's iterations in order; `on_scored` hears of each as it is scored."""
     evaluation = experiment.evaluation
     policies: list[Policy] = [experiment.start]
@@ -73,8 +90,11 @@ def run(
         )
         examples.append(made)
 
+        context.release()  # its turn may be long in coming, and training needs the memory
+        most = yield t, made
         references = {str(name): named[name] for name in plan.references}
-        training = train_stage(context, experiment, plan, named[plan.start], references, made)
+        start = named[plan.start]
+        training = train_stage(context, experiment, t, plan, start, references, made, most)
         trained = ensure(t, training)
         policies.append(trained_policy(trained))
         score(t, [*done, made, trained])

@@ -11,6 +11,7 @@ from harness import loop
 from harness.evaluation import Evaluation
 from harness.experiment import Experiment
 from harness.judges.forecast import Forecast, forecast, tokens
+from harness.loop import Loop
 from harness.stages.common import Context, has_own_pair
 from harness.stages.controls import NAMES, control_prompts
 from harness.store import Artifact, Stage, Store
@@ -35,24 +36,24 @@ class PlannedStage:
     usd: float | None = 0.0
 
 
-class _NotDoneError(Exception):
+class NotDoneError(Exception):
     """The dry run met a stage that has to be computed; what follows depends on it."""
 
 
-def planned(experiment: Experiment, context: Context, store: Store) -> list[PlannedStage]:
+def planned(experiment: Experiment, context: Context, store: Store) -> Loop[list[PlannedStage]]:
     """All stages of a run in order; changes nothing."""
     found: set[tuple[int, str]] = set()
 
     def look(t: int, stage: Stage) -> Artifact:
         artifact = store.find(stage)
         if artifact is None or artifact.manifest.failed:  # failed rows will be asked for again
-            raise _NotDoneError
+            raise NotDoneError
         found.add((t, stage.name))
         return artifact
 
     if experiment.start.digest:
-        with suppress(_NotDoneError):
-            loop.run(experiment, context, look, lambda _record: None)
+        with suppress(NotDoneError):
+            yield from loop.run(experiment, context, look, lambda _record: None)
     stages = _evaluation(experiment, 0)
     for t in range(1, experiment.config.iterations + 1):
         stages += [*_training(experiment, t), *_evaluation(experiment, t)]
@@ -118,30 +119,32 @@ def scoring(evaluation: Evaluation, anchors: int, new: int) -> Forecast:
 def _training(experiment: Experiment, t: int) -> list[PlannedStage]:
     plan, prompts = experiment.plan(t), experiment.prompts(t)
     sampled = [prompt for prompt in prompts if not has_own_pair(prompt, plan)]
-    sizes = [plan.samples + int(plan.gold and p.gold is not None) for p in sampled]
     stages = []
     if plan.sampler != "none":
         completions = len(sampled) * plan.samples
         stages.append(PlannedStage(t, "samples", False, completions=completions))
         if plan.judge != "none":
-            judgements = sum(_judgements(experiment, plan, size) for size in sizes)
-            stage = _judged(t, "verdicts", judgements, _judging(experiment, plan, sampled))
-            stages.append(replace(stage, completions=_written(experiment, plan, judgements)))
+            asked = sum(judgements(experiment, plan, prompt) for prompt in prompts)
+            stage = _judged(t, "verdicts", asked, _judging(experiment, plan, sampled))
+            stages.append(replace(stage, completions=_written(experiment, plan, asked)))
     stages.append(PlannedStage(t, "examples", False))
     stages.append(PlannedStage(t, "train", False, steps=_steps(experiment, plan)))
     return stages
 
 
-def _judgements(experiment: Experiment, plan: Plan, size: int) -> int:
-    """A pair judge compares every two candidates, a score judge scores each."""
+def judgements(experiment: Experiment, plan: Plan, prompt: Prompt) -> int:
+    """Of a prompt's pool: a pair judge compares every two candidates, a score judge scores each."""
+    if "none" in (plan.judge, plan.sampler) or has_own_pair(prompt, plan):
+        return 0
+    size = plan.samples + int(plan.gold and prompt.gold is not None)
     pairwise = plan.judged_by == "configured" and isinstance(experiment.train_judge, PairJudge)
     return size * (size - 1) // 2 if pairwise else size
 
 
-def _written(experiment: Experiment, plan: Plan, judgements: int) -> int:
+def _written(experiment: Experiment, plan: Plan, asked: int) -> int:
     """Completions that a policy which judges itself has to write."""
     writes = plan.judged_by == "self" and experiment.config.judge.self == "additive"
-    return judgements * experiment.config.judging.votes if writes else 0
+    return asked * experiment.config.judging.votes if writes else 0
 
 
 def _judging(experiment: Experiment, plan: Plan, prompts: Sequence[Prompt]) -> Forecast:

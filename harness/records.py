@@ -68,13 +68,14 @@ class TrainSummary:
     """One iteration's training. `tokens` counts the tokens of all forward passes that were
     trained on, prompts included. `after` are means of the method's diagnostics over all examples
     under the finished policy (and its `loss`). `left_out` examples had no finite log-prob under a
-    reference."""
+    reference; `set_aside` ones were not taken, so that methods cost the same (`--match`)."""
 
     examples: int
     tokens: int
     steps: tuple[TrainStep, ...]
     after: Mapping[str, float]
     left_out: int = 0
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.codec import dump
 from harness.compare import Compared
+from harness.match import Spent
 from harness.scoring.alpaca import DERIVED
 from harness.scoring.compare import Duel, HeadToHead, Tested
 from harness.show_scores import INTERVALS, number, text
@@ -68,6 +69,20 @@ def tables(compared: Compared) -> list[Table]:
             table.add_row(*map(text, row))
         tables.append(table)
     return tables
+
+
+def costs_table(costs: Mapping[str, Spent], match: str | None) -> Table:
+    """What each method's iterations took in all; `match` is the cost that was made alike."""
+    from rich.table import Table
+
+    alike = f" ({match} alike in each iteration)" if match else ""
+    table = Table(title=text(f"What training took{alike}"), title_justify="left")
+    for at, column in enumerate(("", "examples", "steps", "tokens", "judgements")):
+        table.add_column(column, justify="left" if at == 0 else "right")
+    for method, cost in costs.items():
+        counts = (cost.examples, cost.steps, cost.tokens, cost.judgements)
+        table.add_row(text(method), *(f"{count:,}" for count in counts))
+    return table
 
 
 def as_markdown(compared: Compared) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,10 @@ Out = Annotated[
 ]
 Fork = Annotated[
     Path | None, typer.Option(help="Start anew in this folder from what is equal in the run's.")
+]
+Match = Annotated[
+    Literal["steps", "tokens", "judgements"] | None,
+    typer.Option(help="Make several methods spend as much of this as each other, each iteration."),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random (0).")]
 Model = Annotated[str | None, typer.Option(help="Embedded name, local folder, or org/name.")]
@@ -55,31 +59,6 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="name=value; method
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
-
-
-def options(
-    iters: int | None,
-    seed: int | None,
-    model: str | None,
-    data: str | None,
-    judge: str | None,
-    eval_judge: str | None,
-    benchmark: str | None,
-    alpaca_dir: str | None,
-    allow_contamination: bool,
-    budget_usd: float | None,
-) -> dict[str, Any]:
-    """What was typed, in RunConfig's shape; what was not is left to the other layers."""
-    nested = {
-        "iterations": iters,
-        "seed": seed,
-        "model": model,
-        "data": {"train": data, "allow_contamination": allow_contamination or None},
-        "judge": {"train": judge, "eval": eval_judge},
-        "judging": {"budget_usd": budget_usd},
-        "benchmark": {"name": benchmark, "alpaca_dir": alpaca_dir},
-    }
-    return typed(nested)
 
 
 def typed(nested: dict[str, Any]) -> dict[str, Any]:

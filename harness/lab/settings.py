@@ -40,7 +40,7 @@ def configured(
 def parse(sets: Sequence[str]) -> Mapping[str, Any]:
     """`method.x=value` texts as settings by name. Raises HarnessError on any other."""
     values = parse_sets(sets)
-    settings = values.pop("settings", {})
+    settings: dict[str, Any] = values.pop("settings", {})
     if values:
         raise HarnessError(
             f"--set {next(iter(values))}: the lab has no such setting; write --set method.x=value."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
 
 from harness import codec
 from harness.config import deciding
@@ -21,13 +23,16 @@ POLICY, TRAIN = "policy", "train.json"
 def train_stage(
     context: Context,
     experiment: Experiment,
+    iteration: int,
     plan: Plan,
     start: Policy,
     references: Mapping[str, Policy],
     examples: Artifact,
+    most: int | None,
 ) -> Stage:
     """Weights from `start`, log-ratios against `references`; without any example, `start` as it is.
-    `train.micro_batch_size` is no part of the fingerprint: the steps are the same."""
+    A seeded choice of `most` examples, where that is given, is all that it takes.
+    What is `RESUMABLE` is no part of the fingerprint: the steps are the same."""
     config = experiment.config
 
     def work(space: Workspace) -> None:
@@ -36,7 +41,9 @@ def train_stage(
         context.release()
         settings = config.train
         out = space.directory(POLICY)
-        rows = read_examples(examples)
+        made = read_examples(examples)
+        chosen = sorted(drawn(len(made), config.seed, iteration)[:most])
+        rows = [made[index] for index in chosen]
         if not rows:
             shutil.copytree(start.path, out)
             space.write_json(TRAIN, codec.dump(TrainSummary(0, 0, (), {})))
@@ -69,6 +76,7 @@ def train_stage(
                 on_step=on_step,
                 mismatched=plan.mismatched,
             )
+        summary = replace(summary, set_aside=len(made) - len(rows))
         space.spend(Usage(prompt_tokens=summary.tokens))
         space.write_json(TRAIN, codec.dump(summary))
 
@@ -76,6 +84,7 @@ def train_stage(
         name="train",
         version=1,
         params={
+            **({} if most is None else {"iteration": iteration, "most": most}),
             "method": experiment.method_identity,
             "plan": codec.dump(plan),
             "train": deciding(config.train),
@@ -89,6 +98,14 @@ def train_stage(
         work=work,
         label="train",
     )
+
+
+def drawn(count: int, seed: int, iteration: int) -> list[int]:
+    """The order in which so many examples are taken where not all are: a draw of more begins with
+    a draw of fewer."""
+    order = list(range(count))
+    Random(f"drawn:{seed}:{iteration}").shuffle(order)
+    return order
 
 
 def trained_policy(artifact: Artifact) -> Policy:
