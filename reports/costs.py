@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.records import IterationRecord, RunRecord, StageCost
-from reports.style import GREY, Drawn, Label, figure, look, panels, short, side_labels, subtitle
+from reports.style import GREY, Drawn, Label, figure, look, short, side_labels, subtitle
 from reports.tables import Table
 from reports.words import labels, number, same_anchor
 
@@ -71,20 +71,36 @@ def time_by_stage(runs: Sequence[RunRecord]) -> Drawn | None:
     stages = list(dict.fromkeys(stage for totals in found for stage in totals))
     if not stages:
         return None
-    measures: list[tuple[str, Callable[[StageCost], float]]] = [("seconds", lambda c: c.seconds)]
-    if any(cost.usd for totals in found for cost in totals.values()):
-        measures.append(("US dollars", lambda c: c.usd))
-    height = (0.7 + len(stages) * (0.2 + 0.14 * len(runs))) * len(measures)
-    fig, axes = panels(len(measures), height / len(measures), columns=1, sharex=False)
-    for ax, (unit, measure) in zip(axes, measures, strict=True):
-        _stage_bars(ax, stages, found, labels(runs), measure)
-        ax.set_xlabel(f"{unit}, all iterations")
+    unit = time_unit(max(c.seconds for totals in found for c in totals.values()))
+    measures: list[tuple[str, Callable[[StageCost], float], list[str]]] = [
+        (unit.name, lambda c: c.seconds / unit.seconds, stages)
+    ]
+    paid = [s for s in stages if any(totals[s].usd for totals in found if s in totals)]
+    if paid:
+        measures.append(("US dollars", lambda c: c.usd, paid))
+    ratios = [1 + len(of) * (0.2 + 0.14 * len(runs)) for _, _, of in measures]
+    fig, axes = figure(sum(ratios), rows=len(measures), ratios=ratios, sharex=False)
+    for ax, (words, measure, of) in zip(axes, measures, strict=True):
+        _stage_bars(ax, of, found, labels(runs), measure)
+        ax.set_xlabel(f"{words}, all iterations")
     axes[0].set_title("Cost by stage, as first computed")
     told = "; ".join(
         f"{name}: {sum(cost.seconds for cost in totals.values()):,.0f} seconds in all"
         for name, totals in zip(labels(runs), found, strict=True)
     )
-    return fig, f"Bars of {' and '.join(unit for unit, _ in measures)} by stage. {told}."
+    return fig, f"Bars of {' and '.join(words for words, _, _ in measures)} by stage. {told}."
+
+
+class TimeUnit(NamedTuple):
+    name: str
+    seconds: float
+
+
+def time_unit(most: float) -> TimeUnit:
+    """The unit in which this many seconds are read easily."""
+    if most >= 2 * 3600:
+        return TimeUnit("hours", 3600.0)
+    return TimeUnit("minutes", 60.0) if most >= 300 else TimeUnit("seconds", 1.0)
 
 
 def _stage_bars(
@@ -130,12 +146,17 @@ def win_rate_against_cost(runs: Sequence[RunRecord]) -> Drawn | None:
     if not trained:
         return None
     spent_usd = any(cost.usd for run in runs for r in run.iterations for cost in making(r))
-    unit = "US dollars" if spent_usd else "seconds"
+    most = max(sum(c.seconds for r in run.iterations for c in making(r)) for run in runs)
+    scale = TimeUnit("US dollars", 1.0) if spent_usd else time_unit(most)
+    unit = scale.name
     fig, (ax,) = figure(4.2)
     ends = []
     for index, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         seen = look(index)
-        each = [sum(c.usd if spent_usd else c.seconds for c in making(r)) for r in run.iterations]
+        each = [
+            sum(c.usd if spent_usd else c.seconds for c in making(r)) / scale.seconds
+            for r in run.iterations
+        ]
         points = [
             (x, rate.value, rate.ci95, record.iteration)
             for x, record in zip(accumulate(each), run.iterations, strict=True)

@@ -99,8 +99,8 @@ def controlled_against_raw(runs: Sequence[RunRecord]) -> Drawn | None:
     side_labels(ax, ends, gap=0.07)
     alt = (
         f"Scatter chart with a path for each run: the {kind} win rate over the raw win rate, both "
-        "in percent with 95% intervals; numbers are iterations, and the diagonal is where length "
-        "makes no difference."
+        "in percent with 95% intervals; the number is the last iteration, and on the diagonal "
+        "length makes no difference."
     )
     return fig, alt
 
@@ -118,10 +118,8 @@ def _trace(ax: Axes, run: RunRecord, index: int) -> list[tuple[float, float]]:
         ax.errorbar(
             x, y, up, across, fmt=seen.marker, color=seen.colour, elinewidth=1, alpha=0.8, zorder=3
         )
-        ax.annotate(
-            str(record.iteration), (x, y), (5, 5), textcoords="offset points", fontsize=9, zorder=4
-        )
         path.append((x, y))
     if path:
+        ax.annotate(str(run.iterations[-1].iteration), path[-1], (5, 5), textcoords="offset points")
         ax.plot(*zip(*path, strict=True), color=seen.colour, alpha=0.6, linewidth=1.4, zorder=2)
     return path

@@ -188,7 +188,7 @@ def _draw(ax: Axes, panel: Panel) -> None:
         _trace(ax, line, dodge(place, len(panel.lines)))
         ends.append(Label(line.points[-1].value, line.label, seen.colour, seen.glyph))
     for words, value in panel.published.items():
-        ends.append(Label(value, words, INK, "┈"))
+        ends.append(Label(value, f"{value:.1f} {words}", INK, "┈"))
         ax.axhline(value, color=INK, linewidth=1.2, linestyle=":", zorder=1)
     points = [point for line in panel.lines for point in line.points]
     heights = [45.0, 55.0, *panel.published.values(), *(end for p in points for end in p.ci95)]
@@ -196,10 +196,10 @@ def _draw(ax: Axes, panel: Panel) -> None:
     ax.set_ylim(max(-2.0, min(heights) - margin), min(102.0, max(heights) + margin))
     ax.set_ylabel("win rate (%), 95% interval")
     below = []
-    if hollow := sorted({point.iteration for point in points if point.hollow}):
-        below.append(f"hollow (iteration {', '.join(map(str, hollow))}): 50% by construction")
+    if any(point.hollow for point in points):
+        below.append("hollow: by construction")
     if panel.published:
-        below.append("dotted: published figures, printed without interval")
+        below.append("dotted: published")
     subtitle(ax, panel.title, "; ".join(below))
     side_labels(ax, ends, gap=min(0.075, 1 / len(ends)))
 

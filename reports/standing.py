@@ -23,9 +23,10 @@ from reports.words import common_key, control_kinds, kind_of, labels, number, pl
 def side_by_side(runs: Sequence[RunRecord]) -> Table:
     """Every run's last iteration: win rates, length, the iterate to keep, and what it cost."""
     kinds = control_kinds(runs)
+    named = any(run.method != name for run, name in zip(runs, labels(runs), strict=True))
     columns = (
         "run",
-        "method",
+        *(("method",) if named else ()),
         "iteration",
         "win rate % [95%]",
         *(f"{kind} % [95%]" for kind in kinds),
@@ -44,7 +45,7 @@ def side_by_side(runs: Sequence[RunRecord]) -> Table:
         rows.append(
             (
                 name,
-                run.method,
+                *((run.method,) if named else ()),
                 str(last.iteration),
                 rate_text(result.win_rate),
                 *(_control_cell(result, kind) for kind in kinds),
@@ -60,7 +61,7 @@ def side_by_side(runs: Sequence[RunRecord]) -> Table:
         "Last iterations. Best iterate: by the training judge on validation prompts, never by the "
         "benchmark. Seconds and dollars: sampling, judging and training of all iterations."
     )
-    return Table("Runs side by side", columns, tuple(rows), note, 2, ends_in_words=True)
+    return Table("Runs side by side", columns, tuple(rows), note, 1 + named, ends_in_words=True)
 
 
 def _control_cell(result: Result, kind: LengthControlKind) -> str:

@@ -106,13 +106,15 @@ def panels(
     return fig, axes[:count]
 
 
-def figure(height: float, rows: int = 1, ratios: Sequence[float] = ()) -> tuple[Figure, list[Axes]]:
+def figure(
+    height: float, rows: int = 1, ratios: Sequence[float] = (), *, sharex: bool = True
+) -> tuple[Figure, list[Axes]]:
     """A figure with `rows` panels above each other. No pyplot, hence no global state."""
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(WIDTH, height), layout="constrained")
     grid = {"height_ratios": list(ratios)} if ratios else None
-    axes = fig.subplots(rows, 1, sharex=True, squeeze=False, gridspec_kw=grid)
+    axes = fig.subplots(rows, 1, sharex=sharex, squeeze=False, gridspec_kw=grid)
     return fig, list(axes[:, 0])
 
 
@@ -158,7 +160,7 @@ def side_labels(ax: Axes, labels: Sequence[Label], gap: float = 0.075) -> None:
     ordered = sorted(labels, key=lambda label: label.y)
     wanted = [min(max((label.y - low) / (high - low), 0.02), 0.98) for label in ordered]
     for place, label in zip(spread(wanted, gap), ordered, strict=True):
-        for words, points, ink in ((label.sign, 5, label.colour), (short(label.words), 18, INK)):
+        for words, points, ink in ((label.sign, 5, label.colour), (short(label.words, 27), 18, INK)):
             ax.annotate(
                 words,
                 (1, place),

@@ -51,7 +51,11 @@ def merged(names: Sequence[str], tables: Sequence[Table]) -> Table:
             cells = dict(zip(table.columns, row, strict=True))
             rows.append((name, *(cells.get(column, "–") for column in columns)))
     notes = dict.fromkeys(table.note for table in filled or tables)
-    own = dict.fromkeys(f"{name}: {t.own}" for name, t in zip(names, tables, strict=True) if t.own)
+    said: dict[str, list[str]] = {}
+    for name, table in zip(names, tables, strict=True):
+        if table.own:
+            said.setdefault(table.own, []).append(name)
+    own = [f"{', '.join(which)}: {words}" for words, which in said.items()]
     return Table(
         tables[0].caption,
         ("run", *columns) if rows else (),
