@@ -3,7 +3,8 @@
 Three kinds of pairs. `baseline`: a model's answer against GPT-4-Turbo's, the label GPT-4-Turbo's
 soft preference. `derived`: two models' answers to one instruction, the label what their two
 preferences over the baseline say of each other (Bradley-Terry: σ of the difference of the logits),
-kept where that is clear. `control`: an answer against a worse version of itself.
+kept where that is clear. The kinds of `offline_controls`: an answer against a version of itself
+that was made worse.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ import pandas as pd
 from alpaca_archive import Archive
 from offline_controls import KINDS, spoil
 from offline_export import exported
-from scipy import sparse
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
 
-from harness.judges.offline.model import Model
-from harness.judges.offline.pairs import TERMS, Answer, Asked, both_orders
+from harness.judges.offline.model import Model, Trees
+from harness.judges.offline.pairs import Answer, Asked, row
 
 ATTACKS = ("NullModel",)
 """Not a model but an attack on the judge that was then used: nothing to learn from."""
@@ -31,38 +31,37 @@ DERIVED = 50
 """Derived pairs an instruction, and..."""
 CLEAR = 1.5
 """...by how many logits the two preferences must differ."""
-CONTROLS = 10
-"""Controls an instruction."""
-CONTROL_LABEL = 0.98
-"""How sure it is that an answer beats a spoilt version of itself."""
+CONTROLS = 3
+"""Models' answers an instruction that each kind of control is made from, beside the baseline's."""
 LEAST, MOST = 0.001, 0.97
-"""Preferences count no further than this, and neither do derived labels."""
-WEIGHTS = {"baseline": 1.0, "derived": 0.5, "control": 1.0}
+"""Preferences count no further than this in derived pairs, and neither do their labels."""
+SURE = 0.95
+"""How sure it is that an answer beats a version of itself that was made worse."""
+SPOILT = {"padded": 0.4, "repeated": 0.3, "truncated": 0.3}
+"""What is left of a model's P(beats the baseline) when its answer is made worse so; and..."""
+LOST = {"null": 0.004, "foreign": 0.01, "salad": 0.01}
+"""...the most that is left after this."""
+SPOILT_BASELINE = {"padded": 0.15, "repeated": 0.08, "truncated": 0.08}
+"""The baseline's own answer made worse, against itself."""
 SEED = 20231106
-SEEN = 20
-"""Words in fewer answers than this are left out."""
-TREES = 500
+REFERENCE_TREES, RIVALS_TREES = 1500, 500
 GROWTH = {
     "objective": "cross_entropy",
     "learning_rate": 0.05,
     "num_leaves": 31,
     "max_depth": 8,
     "min_data_in_leaf": 60,
-    "lambda_l2": 5.0,
+    "lambda_l2": 50.0,
     "feature_fraction": 0.3,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "max_bin": 63,
-    "boost_from_average": False,
     "seed": SEED,
     "num_threads": 1,
     "deterministic": True,
     "force_row_wise": True,
     "verbose": -1,
 }
-
-Terms = np.ndarray
-"""Hashes of an answer's words."""
 
 FAMILIES = {
     "alpaca": (
@@ -88,27 +87,31 @@ FAMILIES = {
     "vicuna": ("vicuna-13b", "vicuna-13b-v1.5", "vicuna-7b", "vicuna-7b-v1.3", "vicuna-7b-v1.5"),
 }
 """Kept in one fold. The four FuseChat models are not: they are nearly all strong models there are,
-and without any of them nothing strong is left to learn from (that harder figure is printed too)."""
+and without any of them nothing strong is left to learn from."""
 FUSECHAT = "FuseChat"
+
+
+A_BASE, B_BASE, A_B, B_A = range(4)
+"""The rows of a pair: a beside the baseline's answer, b beside it, a beside b, b beside a."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """[n] pairs. `rows` [n, 2, features] in both orders; `a` and `b` are models' names (of a
-    control both are that of the answer it was made from); `label` is P(a wins)."""
+    """[n] pairs. `rows` [n, 4, features]; those that there is no use for are zero. `a` and `b` are
+    models' names (of a control both are that of the answer it was made from); `label` is P(a wins);
+    `preference` is what of b's P(beats the baseline) is taken for known in training."""
 
     kind: np.ndarray
     idx: np.ndarray
     a: np.ndarray
     b: np.ndarray
     label: np.ndarray
+    preference: np.ndarray
     rows: np.ndarray
-    answers: list[tuple[Terms, Terms]]
 
     def where(self, keep: np.ndarray) -> Pairs:
-        at = np.flatnonzero(keep)
-        arrays = (self.kind, self.idx, self.a, self.b, self.label, self.rows)
-        return Pairs(*(x[at] for x in arrays), [self.answers[i] for i in at])
+        columns = (self.kind, self.idx, self.a, self.b, self.label, self.preference, self.rows)
+        return Pairs(*(x[keep] for x in columns))
 
 
 def training_pairs(archive: Archive, outputs: pd.DataFrame) -> Pairs:
@@ -117,15 +120,16 @@ def training_pairs(archive: Archive, outputs: pd.DataFrame) -> Pairs:
     said = archive.annotations.pivot(index="idx", columns="model", values="preference") - 1
     preferences = said.drop(columns=list(ATTACKS)).where(lambda p: (p >= 0) | p.isna(), 0.5)
     columns: tuple[list, ...] = ([], [], [], [], [], [], [])
-    for idx, row in preferences.iterrows():
+    for idx, preference in preferences.iterrows():
         rng = Random(f"{SEED} {idx}")
         x = archive.instructions.loc[idx]
         elsewhere = texts.loc[rng.choice([i for i in texts.index if i != idx])]
-        one = Instruction(x.instruction, x.gpt4_1106_preview_output, row.dropna(), texts.loc[idx])
+        baseline = x.gpt4_1106_preview_output
+        one = Instruction(x.instruction, baseline, preference.dropna(), texts.loc[idx])
         for pair in one.pairs(rng, elsewhere):
             for column, value in zip(columns, (pair[0], idx, *pair[1:]), strict=True):
                 column.append(value)
-    return Pairs(*map(np.array, columns[:5]), np.stack(columns[5]), columns[6])
+    return Pairs(*map(np.array, columns[:6]), np.stack(columns[6]))
 
 
 class Instruction:
@@ -138,27 +142,36 @@ class Instruction:
         self.answers = {m: Answer.of(self.asked, text) for m, text in self.texts.items()}
 
     def pairs(self, rng: Random, elsewhere: pd.Series) -> Iterator[tuple]:
-        """(kind, a, b, label, rows, terms), without the instruction's number."""
+        """(kind, a, b, label, preference, rows), without the instruction's number."""
         for model, p in self.preference.items():
-            yield self._pair("baseline", model, BASELINE, p, referenced=False)
+            rows = self._rows(self.answers[model], None)
+            yield "baseline", model, BASELINE, p, np.nan, rows
         for a, b, label in self._derived(rng):
-            yield self._pair("derived", a, b, label, referenced=rng.random() < 0.5)
-        for number in range(CONTROLS):
-            kind, model = KINDS[number % len(KINDS)], rng.choice(list(self.answers))
-            foreign = elsewhere[rng.choice(list(self.preference.index))] or ""
-            text = spoil(kind, self.texts[model], rng, foreign)
-            if text.strip() != self.texts[model].strip():
-                worse = Answer.of(self.asked, text)
-                referenced = model != BASELINE and rng.random() < 0.5
-                yield self._pair(kind, model, model, CONTROL_LABEL, referenced=referenced, b_=worse)
+            rows = self._rows(self.answers[a], self.answers[b])
+            yield "derived", a, b, label, np.nan, rows
+        models = list(self.preference.index)
+        for kind in KINDS:
+            for model in (BASELINE, *(rng.choice(models) for _ in range(CONTROLS))):
+                foreign = elsewhere[rng.choice(models)] or ""
+                text = spoil(kind, self.texts[model], rng, foreign)
+                if text.strip() != self.texts[model].strip():
+                    worse = Answer.of(self.asked, text)
+                    rows = self._rows(self.answers[model], worse)
+                    yield kind, model, model, SURE, self._left(kind, model), rows
 
-    def _pair(
-        self, kind: str, a: str, b: str, label: float, *, referenced: bool, b_: Answer | None = None
-    ) -> tuple:
-        first, second = self.answers[a], b_ or self.answers[b]
-        reference = self.answers[BASELINE].reading if referenced else None
-        rows = both_orders(self.asked, first, second, reference)
-        return kind, a, b, label, rows, (first.terms, second.terms)
+    def _rows(self, a: Answer, b: Answer | None) -> np.ndarray:
+        base, x = self.answers[BASELINE], self.asked
+        first = row(x, a, base)
+        if b is None:
+            return np.stack([first, *[np.zeros_like(first)] * 3])
+        return np.stack([first, row(x, b, base), row(x, a, b), row(x, b, a)])
+
+    def _left(self, kind: str, model: str) -> float:
+        """P(beats the baseline) of a model's answer after it was made worse."""
+        p = 0.5 if model == BASELINE else float(self.preference[model])
+        if kind in LOST:
+            return min(LOST[kind], p)
+        return SPOILT_BASELINE[kind] if model == BASELINE else SPOILT[kind] * p
 
     def _derived(self, rng: Random) -> Iterator[tuple[str, str, float]]:
         """Half of them, if there are enough, of one that beat the baseline and one that lost."""
@@ -179,18 +192,19 @@ def folds(
     *,
     instructions: int = 1,
     diagonal: bool = False,
-    together: bool = False,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(learnt, tested) masks with models, and with `instructions` > 1 also those, left out.
 
-    A tested pair has its models in one part (the baseline is in all), a learnt one has none there.
-    With `diagonal` each part of the models meets one part of the instructions only, with `together`
-    the FuseChat models share one part.
+    A tested pair has its models in one part (the baseline is in all), a learnt one has none there;
+    controls made from the baseline are tested in the part that their instruction's number says.
+    With `diagonal` each part of the models meets one part of the instructions only.
     """
-    part = parts(sorted({*pairs.a, *pairs.b} - {BASELINE}), models, together=together)
+    part = parts(sorted({*pairs.a, *pairs.b} - {BASELINE}), models)
     first, second = (np.array([part.get(name, -1) for name in side]) for side in (pairs.a, pairs.b))
     order = np.random.default_rng(SEED).permutation(int(pairs.idx.max()) + 1)
     where = order[pairs.idx] % instructions
+    own = (first == -1) & (second == -1)
+    first, second = (np.where(own, pairs.idx % models, side) for side in (first, second))
     for k in range(models):
         seen = (first == k) | (second == k)
         ours = np.isin(first, (k, -1)) & np.isin(second, (k, -1)) & seen
@@ -200,13 +214,12 @@ def folds(
                 yield ~seen & ~(asked & (instructions > 1)), ours & asked
 
 
-def parts(models: list[str], n: int, *, together: bool) -> dict[str, int]:
+def parts(models: list[str], n: int) -> dict[str, int]:
     """Each model's part of n: families are not split, the largest first into the emptiest."""
     family = {model: name for name, members in FAMILIES.items() for model in members}
     groups: dict[str, list[str]] = {}
     for model in models:
-        own = FUSECHAT if together and model.startswith(FUSECHAT) else model
-        groups.setdefault(family.get(model, own), []).append(model)
+        groups.setdefault(family.get(model, model), []).append(model)
     strong = [name for name in groups if name.startswith(FUSECHAT)]
     rest = sorted(set(groups) - set(strong), key=lambda name: (-len(groups[name]), name))
     found, size = {}, [0] * n
@@ -217,48 +230,75 @@ def parts(models: list[str], n: int, *, together: bool) -> dict[str, int]:
     return found
 
 
-def trained(pairs: Pairs, mix: tuple[float, float], *, trees: int = TREES) -> Model:
-    """A model of some pairs; the same pairs give the same model, to the bit, on one machine."""
-    ensemble = _grown(pairs, trees)
-    weights, rarity = _words(pairs)
-    return Model(
-        **exported(ensemble), weights=weights, rarity=rarity, mix=np.array(mix, dtype=np.float64)
-    )
+@dataclass(frozen=True)
+class Ensembles:
+    """What is learned of pairs, before it is known how much each of the two counts."""
+
+    reference: lightgbm.Booster
+    rivals: lightgbm.Booster
+
+    @classmethod
+    def grown(cls, pairs: Pairs) -> Ensembles:
+        """The same pairs give the same trees, to the bit, on one machine.
+
+        Both learn from answers against the baseline's, as they are and made worse; `rivals` also
+        from two answers side by side, of models and of controls, in both orders. One ensemble for
+        both did worse on unseen models, and so did one that is trained to be antisymmetric.
+        """
+        baseline = pairs.kind == "baseline"
+        control = np.isin(pairs.kind, KINDS)
+        side = (pairs.kind == "derived") | (control & (pairs.a != BASELINE))
+        against = [
+            (pairs.rows[baseline, A_BASE], pairs.label[baseline], 1.0),
+            (pairs.rows[control, B_BASE], pairs.preference[control], 0.5),
+        ]
+        beside = [
+            (pairs.rows[side, A_B], pairs.label[side], 0.5),
+            (pairs.rows[side, B_A], 1 - pairs.label[side], 0.5),
+        ]
+        return cls(_grown(against, REFERENCE_TREES), _grown([*against, *beside], RIVALS_TREES))
+
+    def parts(self, pairs: Pairs) -> np.ndarray:
+        """[n, 2] how much better a fares against the baseline than b does (or, where b or a is the
+        baseline's answer, how it or its rival fares), and how a looks beside b; in log-odds."""
+        a, b = (
+            self.reference.predict(pairs.rows[:, at], raw_score=True) for at in (A_BASE, B_BASE)
+        )
+        a = np.where((pairs.a == BASELINE), 0.0, a)
+        b = np.where((pairs.b == BASELINE) & (pairs.a != BASELINE), 0.0, b)
+        ab, ba = (self.rivals.predict(pairs.rows[:, at], raw_score=True) for at in (A_B, B_A))
+        return np.stack([a - b, ab - ba], axis=1)
+
+    def model(self, known: np.ndarray, alone: np.ndarray) -> Model:
+        return Model(*(Trees(**exported(e)) for e in (self.reference, self.rivals)), known, alone)
 
 
-def _grown(pairs: Pairs, trees: int) -> lightgbm.Booster:
-    rows = np.concatenate([pairs.rows[:, 0], pairs.rows[:, 1]])
-    label = np.concatenate([pairs.label, 1 - pairs.label])
-    weight = np.tile([WEIGHTS.get(kind, WEIGHTS["control"]) for kind in pairs.kind], 2)
+def _grown(parts: list[tuple[np.ndarray, np.ndarray, float]], trees: int) -> lightgbm.Booster:
+    rows, label = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    weight = np.concatenate([np.full(len(part[0]), part[2]) for part in parts])
     data = lightgbm.Dataset(rows, label, weight=weight, params=GROWTH)
     return lightgbm.train(GROWTH, data, trees)
 
 
-def _words(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """Logistic regression without intercept on differences of tf-idf vectors of unit length.
-
-    On `baseline` pairs alone: with the others it did worse.
-    """
-    learnt = pairs.where(pairs.kind == "baseline")
-    distinct = {id(terms): terms for pair in learnt.answers for terms in pair}
-    place = {key: i for i, key in enumerate(distinct)}
-    counts = csr(list(distinct.values()))
-    frequency = np.asarray(counts.sum(axis=0)).ravel()
-    rarity = np.minimum(np.log(len(distinct) / (1 + frequency)), 6.0) * (frequency >= SEEN)
-    vectors = counts @ sparse.diags(rarity)
-    norms = np.sqrt(np.asarray(vectors.multiply(vectors).sum(axis=1))).ravel()
-    vectors = (sparse.diags(1 / np.maximum(norms, 1e-9)) @ vectors).tocsr()
-    a, b = ([place[id(pair[side])] for pair in learnt.answers] for side in (0, 1))
-    difference = vectors[a] - vectors[b]
-    found = LogisticRegression(C=3.0, max_iter=80, tol=1e-6, fit_intercept=False).fit(
-        sparse.vstack([difference, difference]),
-        np.repeat([1, 0], len(a)),
-        sample_weight=np.concatenate([learnt.label, 1 - learnt.label]),
-    )
-    return found.coef_[0].astype(np.float32), rarity.astype(np.float32)
+def logits(pairs: Pairs, parts: np.ndarray, known: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """[n, 2] the judge's log-odds that a wins, with the baseline's answer as the prompt's reference
+    and without one."""
+    beside = parts[:, 1] * alone[0]
+    is_one = (pairs.a == BASELINE) | (pairs.b == BASELINE)
+    return np.stack([np.where(is_one, parts[:, 0], parts @ known), beside], axis=1)
 
 
-def csr(texts: list[Terms]) -> sparse.csr_array:
-    ends = np.cumsum([0, *map(len, texts)])
-    ones = np.ones(ends[-1])
-    return sparse.csr_array((ones, np.concatenate(texts), ends), shape=(len(texts), TERMS))
+def counted(pairs: Pairs, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(known, alone): what makes the labels of pairs of two models, unseen both, likeliest."""
+    side = pairs.kind == "derived"
+    label = pairs.label[side]
+
+    def best(x: np.ndarray) -> np.ndarray:
+        def loss(weights: np.ndarray) -> float:
+            logit = x @ weights
+            return float((np.logaddexp(0, logit) - label * logit).mean())
+
+        start = np.full(x.shape[1], 0.5)
+        return minimize(loss, start, method="Nelder-Mead").x
+
+    return best(parts[side]), best(parts[side, 1:])

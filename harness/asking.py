@@ -70,7 +70,8 @@ class Asker:
         )
 
 
-def bare_match(name: str, instruction: str, a: str, b: str) -> Match:
-    """Two texts to one instruction, from files that say no more."""
-    prompt = Prompt(instruction, (Message("user", instruction),))
+def bare_match(name: str, instruction: str, a: str, b: str, gold: str | None = None) -> Match:
+    """Two texts to one instruction, from files that say no more; `gold` is the strong one of the
+    two, where one is known to be."""
+    prompt = Prompt(instruction, (Message("user", instruction),), gold)
     return Match(name, prompt, Completion(instruction, 0, a), Completion(instruction, 1, b))

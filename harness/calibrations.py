@@ -55,8 +55,14 @@ def calibrate_judge(
     )
     rows = _sample(read_archive(archive), comparisons, seed)
     turned = [(i, rows[i]) for i in _chosen(len(rows), SWAPPED, seed)]
-    matches = [bare_match(f"{i}", r.instruction, r.output, r.baseline) for i, r in enumerate(rows)]
-    back = [bare_match(f"{i}/ba", r.instruction, r.baseline, r.output) for i, r in turned]
+    matches = [
+        bare_match(f"{i}", r.instruction, r.output, r.baseline, gold=r.baseline)
+        for i, r in enumerate(rows)
+    ]
+    back = [
+        bare_match(f"{i}/ba", r.instruction, r.baseline, r.output, gold=r.baseline)
+        for i, r in turned
+    ]
     path = _kept(asker.judge.identity)
     said = asker.ask([*matches, *back], path.with_name(f"{path.stem}.{CALLS}"), "calibrating")
     forth = said[: len(rows)]

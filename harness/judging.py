@@ -33,7 +33,8 @@ def judge_files(
     if len(paired) < len(ours):
         reporter.say(f"{len(ours) - len(paired)} outputs have no reference and are left out")
     matches = [
-        bare_match(row.instruction, row.instruction, row.text, other.text) for row, other in paired
+        bare_match(row.instruction, row.instruction, row.text, other.text, gold=other.text)
+        for row, other in paired
     ]
     said = asker.ask(matches, out.with_name(f"{out.stem}.{CALLS}"), "judging")
     rows = [

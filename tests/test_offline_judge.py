@@ -54,12 +54,6 @@ def test_exactly_antisymmetric_and_fair_to_equals(
     assert p_of(a, f" {a}\n", instruction, gold) == 0.5
 
 
-@quick
-@given(TEXT, TEXT)
-def test_the_judge_cannot_tell_which_side_is_gold(a: str, b: str) -> None:
-    assert p_of(a, b, gold=a) == p_of(a, b, gold=b) == p_of(a, b)
-
-
 HOSTILE = {
     "megabytes": "all work and no play " * 150_000,
     "one word": "a" * 2_000_000,
@@ -159,7 +153,7 @@ def test_an_answer_to_the_question_beats_one_to_another() -> None:
         p_of(p.gold or "", other.gold or "", p.instruction) > 0.5
         for p, other in zip(prompts, [*prompts[1:], prompts[0]], strict=True)
     ]
-    assert sum(wins) >= 0.8 * len(wins)
+    assert sum(wins) >= 0.9 * len(wins)
 
 
 def test_the_artefact_is_small_plain_and_named_by_its_digest() -> None:
@@ -191,7 +185,8 @@ def archive() -> tuple[np.ndarray, np.ndarray]:
     rows = wanted.merge(pd.read_parquet(ARCHIVE / "outputs.parquet"), on=["model", "idx"])
     rows = rows.merge(pd.read_parquet(ARCHIVE / "instructions.parquet"), on="idx")
     matches = [
-        match(r.output or "", r.gpt4_1106_preview_output, r.instruction) for r in rows.itertuples()
+        match(r.output or "", b := r.gpt4_1106_preview_output, r.instruction, b)
+        for r in rows.itertuples()
     ]
     p = np.array([v.p for v in OfflineJudge().compare(matches)])
     return p, (rows.preference > 1.5).to_numpy()

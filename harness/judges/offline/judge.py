@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.judges.offline.features import read
-from harness.judges.offline.model import Model, shipped
-from harness.judges.offline.pairs import Answer, Asked, both_orders
+from harness.data.archive import YARDSTICK
+from harness.judges.offline.model import Model, Trees, shipped
+from harness.judges.offline.pairs import Answer, Asked, Row, row
 from harness.types import Match, Verdict
 
 CHUNK = 64
@@ -27,12 +27,15 @@ CHUNK = 64
 class OfflineJudge:
     """P(a beats b) by form, wording and agreement with the other answer; calibrated.
 
-    Exactly antisymmetric; equal answers (but for white space around them) give ½; nothing makes it
-    transitive. Where the prompt has a gold answer that is neither of the two, agreement with it
-    counts too. Which of two answers is the gold one is not looked at, so it may rank gold.
+    The prompt's gold answer is taken for a strong one, as GPT-4-Turbo's were in training. An answer
+    against it is judged by what such answers have against such a reference; two answers beside it
+    by how each fares against it, and by how they look side by side; without gold by the latter
+    alone. Exactly antisymmetric; equal answers (but for white space around them) give ½; nothing
+    makes it transitive.
     """
 
     reference_based: ClassVar[bool] = False
+    learned_from: ClassVar[str] = YARDSTICK
 
     @property
     def identity(self) -> str:
@@ -47,21 +50,72 @@ class OfflineJudge:
 
 def probabilities(model: Model, matches: Sequence[Match]) -> list[float]:
     """P(a beats b) of each match by a model."""
-    asked, reading = cache(Asked.of), cache(read)
+    reader = _Reader()
+    reference, rivals = _Seen(model.reference, reader), _Seen(model.rivals, reader)
+    texts = [_texts(match) for match in matches]
+    for x, a, b, gold in texts:
+        if a == b:
+            continue
+        if not gold or gold not in (a, b):
+            rivals.see((x, a, b), (x, b, a))
+        if gold:
+            reference.see(*((x, text, gold) for text in (a, b) if text != gold))
+    against, beside = reference.logits(), rivals.logits()
 
-    @cache
-    def answer(instruction: str, text: str) -> Answer:
-        return Answer.of(asked(instruction), text)
+    def logit(x: str, a: str, b: str, gold: str) -> float:
+        if a == b:
+            return 0.0
+        if gold and gold == b:
+            return against[x, a, gold]
+        if gold and gold == a:
+            return -against[x, b, gold]
+        rival = beside[x, a, b] - beside[x, b, a]
+        if not gold:
+            return float(model.alone[0]) * rival
+        return float(model.known[0]) * (against[x, a, gold] - against[x, b, gold]) + (
+            float(model.known[1]) * rival
+        )
 
-    rows, pairs = [], []
-    for match in matches:
-        x = match.prompt.instruction
-        a, b = answer(x, match.a.text.strip()), answer(x, match.b.text.strip())
-        gold = (match.prompt.gold or "").strip()
-        is_reference = gold and gold not in (match.a.text.strip(), match.b.text.strip())
-        rows.append(both_orders(asked(x), a, b, reading(gold) if is_reference else None))
-        pairs.append((a, b))
-    return [_probability(logit) for logit in model.logits(np.stack(rows), pairs)]
+    return [_probability(logit(*parts)) for parts in texts]
+
+
+def _texts(match: Match) -> tuple[str, str, str, str]:
+    """Instruction, a, b, gold ("" where there is none)."""
+    gold = (match.prompt.gold or "").strip()
+    return match.prompt.instruction, match.a.text.strip(), match.b.text.strip(), gold
+
+
+_Key = tuple[str, str, str]
+"""Instruction, an answer, the answer that it is seen beside."""
+
+
+class _Reader:
+    """Reads every text once."""
+
+    def __init__(self) -> None:
+        self.asked = cache(Asked.of)
+        self.answer = cache(lambda x, text: Answer.of(self.asked(x), text))
+
+    def row(self, key: _Key) -> Row:
+        x, text, beside = key
+        return row(self.asked(x), self.answer(x, text), self.answer(x, beside))
+
+
+class _Seen:
+    """What goes through one ensemble, each row once."""
+
+    def __init__(self, trees: Trees, reader: _Reader) -> None:
+        self.trees, self.reader = trees, reader
+        self.keys: dict[_Key, None] = {}
+
+    def see(self, *keys: _Key) -> None:
+        self.keys |= dict.fromkeys(keys)
+
+    def logits(self) -> dict[_Key, float]:
+        if not self.keys:
+            return {}
+        rows = np.stack([self.reader.row(key) for key in self.keys])
+        return dict(zip(self.keys, self.trees.logits(rows).tolist(), strict=True))
 
 
 def _probability(logit: float) -> float:

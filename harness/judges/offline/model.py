@@ -1,14 +1,9 @@
-"""The learned part: an ensemble of small trees and one weight a word, as plain arrays.
-
-Both are antisymmetric: trees by the difference of the two orders, words by the difference of the
-two answers. Their logits are added.
-"""
+"""The learned part: two ensembles of small trees as plain arrays, and how much each counts."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -16,17 +11,16 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judges.offline.pairs import Answer
-
 ARTEFACT = "model.npz"
+BATCH = 64
+"""Rows that go through the trees together: what is looked up for them stays in the CPU's cache."""
 
 
 @dataclass(frozen=True)
-class Model:
-    """Trees are [trees, nodes]: rows go left where feature ≤ threshold; a leaf is its own child.
+class Trees:
+    """[trees, nodes] each: rows go left where feature ≤ threshold; a leaf is its own child.
 
-    `weights` and `rarity` [TERMS] are a word's weight and its inverse document frequency; `mix` is
-    what the trees' and the words' logits count for.
+    A leaf's value is in log-odds; `depth` [1] is how many steps reach every leaf.
     """
 
     feature: NDArray[np.int16]
@@ -35,56 +29,64 @@ class Model:
     right: NDArray[np.int16]
     value: NDArray[np.float32]
     depth: NDArray[np.int16]
-    weights: NDArray[np.float32]
-    rarity: NDArray[np.float32]
-    mix: NDArray[np.float64]
 
-    def logits(
-        self, rows: NDArray[np.float32], pairs: Sequence[tuple[Answer, Answer]]
-    ) -> NDArray[np.float64]:
-        """[n] log-odds that a beats b. `rows` [n, 2, features] are the pairs in both orders."""
-        n, _, width = rows.shape
-        trees = self.trees(rows.reshape(2 * n, width)).reshape(n, 2)
-        words = np.array([self.words(a.terms) - self.words(b.terms) for a, b in pairs])
-        logits: NDArray[np.float64] = (
-            self.mix[0] * (trees[:, 0] - trees[:, 1]) + self.mix[1] * words
-        )
-        return logits
-
-    def trees(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """[n] sums of the leaves that rows [n, features] fall into."""
-        n, (trees, nodes) = len(rows), self.feature.shape
+        if not len(rows):
+            return np.zeros(0)
+        return np.concatenate(
+            [self._walk(rows[at : at + BATCH]) for at in range(0, len(rows), BATCH)]
+        )
+
+    def _walk(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        trees, nodes = self.feature.shape
         start = np.arange(trees) * nodes
         feature, threshold = self.feature.ravel(), self.threshold.ravel()
         left, right = self.left.ravel(), self.right.ravel()
-        offset = np.arange(n)[:, None] * rows.shape[1]
+        offset = np.arange(len(rows))[:, None] * rows.shape[1]
         values = rows.ravel()
-        node = np.zeros((n, trees), dtype=np.int64)
+        at = np.repeat(start[None], len(rows), axis=0)
         for _ in range(int(self.depth[0])):
-            at = start + node
             goes_left = values[offset + feature[at]] <= threshold[at]
-            node = np.where(goes_left, left[at], right[at])
+            at = start + np.where(goes_left, left[at], right[at])
         # one row's sum must not depend on how many rows there are: sum along each row alone
-        sums: NDArray[np.float64] = self.value.ravel()[start + node].sum(axis=1, dtype=np.float64)
+        sums: NDArray[np.float64] = self.value.ravel()[at].sum(axis=1, dtype=np.float64)
         return sums
 
-    def words(self, terms: NDArray[np.int64]) -> float:
-        """The mean of the words' weights, as tf-idf of unit length sees them."""
-        rarity = self.rarity[terms]
-        norm = float(np.sqrt((rarity * rarity).sum()))
-        return float((self.weights[terms] * rarity).sum()) / norm if norm else 0.0
+
+@dataclass(frozen=True)
+class Model:
+    """`reference`: the log-odds that an answer beats a strong one that it is seen beside, the
+    reference. `rivals`: the same of any two answers; the difference of its two orders counts.
+
+    `known` [2] is what the difference of two answers' log-odds against their reference and the
+    rivals' difference count for where there is a reference, `alone` [1] what the latter counts for
+    where there is none.
+    """
+
+    reference: Trees
+    rivals: Trees
+    known: NDArray[np.float64]
+    alone: NDArray[np.float64]
 
 
 def packed(model: Model) -> bytes:
     """The artefact; equal models give equal bytes."""
+    arrays = {"known": model.known, "alone": model.alone}
+    for name, trees in (("reference", model.reference), ("rivals", model.rivals)):
+        arrays |= {f"{name}.{f.name}": getattr(trees, f.name) for f in fields(Trees)}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{f.name: getattr(model, f.name) for f in fields(model)})
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
 def unpacked(data: bytes) -> Model:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return Model(**{f.name: arrays[f.name] for f in fields(Model)})
+        reference, rivals = (
+            Trees(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(Trees)})
+            for name in ("reference", "rivals")
+        )
+        return Model(reference, rivals, arrays["known"], arrays["alone"])
 
 
 @cache
