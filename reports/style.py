@@ -160,7 +160,10 @@ def side_labels(ax: Axes, labels: Sequence[Label], gap: float = 0.075) -> None:
     ordered = sorted(labels, key=lambda label: label.y)
     wanted = [min(max((label.y - low) / (high - low), 0.02), 0.98) for label in ordered]
     for place, label in zip(spread(wanted, gap), ordered, strict=True):
-        for words, points, ink in ((label.sign, 5, label.colour), (short(label.words, 27), 18, INK)):
+        for words, points, ink in (
+            (label.sign, 5, label.colour),
+            (short(label.words, 27), 18, INK),
+        ):
             ax.annotate(
                 words,
                 (1, place),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,12 @@ def report(
     full: Annotated[
         bool, typer.Option("--full", help="Also write all outputs, uncut, to a folder beside it.")
     ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Write it again as stages finish, until all have.")
+    ] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve it on 127.0.0.1, until Ctrl-C.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write one self-contained index.html and its figures as PNG and SVG.
@@ -24,10 +31,30 @@ def report(
     welcome. Example: harness report runs/dno-quickstart runs/sft-quickstart
     """
     from harness import app as application
+    from harness import follow as following
 
     folder = out or (runs[0] / application.REPORT if len(runs) == 1 else Path("report"))
-    page = application.write_run_report(runs, folder, full=full)
+    live = threading.Event()
+    if serve:
+        folder.mkdir(parents=True, exist_ok=True)
+        _say(f"serving {following.serve(folder, live)} (Ctrl-C stops)")
+
+    def write() -> Path:
+        return application.write_run_report(runs, folder, full=full)
+
+    if follow:
+        live.set()
+        page = following.follow(runs, write, _say)
+        live.clear()
+    else:
+        page = write()
     if as_json:
         print_json({"report": str(page)})
     else:
         typer.echo(page)
+    if serve:
+        threading.Event().wait()
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
