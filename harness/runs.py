@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from harness import codec
 from harness.errors import HarnessError
 from harness.folders import RUN, read_asked
+from harness.models.store import licence
 from harness.provenance import revision
 from harness.records import Drift, IterationRecord, RunRecord, StageCost
 from harness.stages.examples import read_composition
@@ -66,7 +67,12 @@ def read_run(path: Path) -> RunRecord:
         paper=facts["paper"],
         config=config,
         iterations=tuple(records),
-        provenance={**facts, **asked.versions, "seed": str(config.seed)},
+        provenance={
+            **facts,
+            **asked.versions,
+            "seed": str(config.seed),
+            "model_licence": licence(config.model) or "the model's own: see where it comes from",
+        },
         contamination=_read_contamination(path),
         begun=begun,
     )

@@ -10,7 +10,7 @@ import yaml
 from markupsafe import Markup
 
 from harness.records import RunDetails, RunRecord
-from harness.scoring.alpaca import DERIVED
+from harness.scoring.alpaca import DERIVED, LICENCE
 from harness.scoring.compare import Comparison
 from leaderboards.table import key_title
 from reports import browser, controls, costs, judging, standing, tables
@@ -25,6 +25,7 @@ from reports.words import Verdict, caveats, control_kinds, headline, listed, not
 LIMIT = 8_000_000
 """Bytes that a page stays under."""
 MARGIN = 100_000
+ALPACA = "alpaca_eval"
 OUTPUTS = "outputs"
 """Folder beside the page for the pages of all outputs."""
 
@@ -196,6 +197,8 @@ def _facts(run: RunRecord) -> dict[str, str]:
         "seed": str(run.config.seed),
         "training judge": run.config.judge.train,
         "evaluation judge": run.config.eval_judge,
+        "code licence": "Apache-2.0, embedded prompts too",
+        **({"benchmark licence": LICENCE} if run.config.benchmark.name == ALPACA else {}),
         **({"data licence": DERIVED} if "LC" in control_kinds([run]) else {}),
         **{name.replace("_", " "): value for name, value in run.provenance.items()},
     }

@@ -59,6 +59,11 @@ def list_models() -> list[ModelInfo]:
     return infos
 
 
+def licence(name: str) -> str | None:
+    """A built-in model's licence; None of any other, which has its own."""
+    return _BUILTIN[name].licence if name in _BUILTIN else None
+
+
 def pull(name: str, say: Say) -> Path:
     """The folder of a built-in model, made now if missing; `say` gets progress lines.
 
