@@ -11,9 +11,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from judge_server import JudgeServer
+
+    from harness.access import Access
 
 collect_ignore = ["plugin_package"]  # a package of its own: tests/test_plugins.py installs it
 
@@ -225,6 +230,47 @@ def reference(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pat
     out = tmp_path_factory.mktemp("reference") / "dno"
     command.run(out, report=True).ok()
     return out
+
+
+@pytest.fixture(scope="module")
+def judge_server() -> Iterator[JudgeServer]:
+    """One for all tests of a module: its port is part of a judge's identity."""
+    from judge_server import JudgeServer, steady
+
+    found = JudgeServer(steady)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def server(judge_server: JudgeServer) -> JudgeServer:
+    """The same, as if nothing had been asked yet."""
+    from judge_server import steady
+
+    judge_server.answer = steady
+    judge_server.asked.clear()
+    return judge_server
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For judges in this process: a cache of their own, no key, no patience."""
+    from harness.client import client
+
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setattr(client, "BACKOFF", 0.005)
+
+
+@pytest.fixture
+def access(own_home: None) -> Iterator[Access]:
+    from harness.access import Access
+    from harness.config import JudgingConfig
+
+    found = Access.by(JudgingConfig())
+    yield found
+    found.client.close()
 
 
 @pytest.fixture

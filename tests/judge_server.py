@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from conftest import Command
+if TYPE_CHECKING:
+    from conftest import Command
 
 Body = dict[str, Any]
 KEY = "sk-very-secret-0123456789"

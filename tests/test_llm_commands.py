@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,6 @@ from harness.client.account import CALLS
 COST = 2
 """Dollars a call, by `PRICES` and the server's 1,000 and 10 tokens."""
 PRICES = "fake: {prompt: 1000, completion: 100000}\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[JudgeServer]:
-    found = JudgeServer(steady)
-    yield found
-    found.close()
-
-
-@pytest.fixture(autouse=True)
-def fresh(server: JudgeServer) -> None:
-    server.answer = steady
-    server.asked.clear()
 
 
 def outputs(path: Path, name: str, lengths: int) -> Path:

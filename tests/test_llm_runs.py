@@ -7,7 +7,6 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,21 +28,6 @@ from judge_server import (
 )
 
 from harness.client.account import CALLS
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[JudgeServer]:
-    """One for all: its port is part of a judge's identity."""
-    found = JudgeServer(steady)
-    yield found
-    found.close()
-
-
-@pytest.fixture(autouse=True)
-def fresh(server: JudgeServer) -> None:
-    server.answer = steady
-    server.asked.clear()
-
 
 FAULTS: list[tuple[Sent, str]] = [
     (error(429, "slow", Retry_After="0"), "rate limited"),
@@ -102,15 +86,15 @@ def commands(command: Command, reference: Path, server: JudgeServer) -> Commands
 def undisturbed(
     command: Command,
     reference: Path,  # by it the tiny model is there
-    server: JudgeServer,
+    judge_server: JudgeServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, int]:
     """A run by judges that never fail, and the number of calls that it took."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    server.answer = steady
-    server.asked.clear()
-    Commands(command, server).run(folder / "dno", folder / "home").ok()
-    return folder / "dno", len(server.asked)
+    judge_server.answer = steady
+    judge_server.asked.clear()
+    Commands(command, judge_server).run(folder / "dno", folder / "home").ok()
+    return folder / "dno", len(judge_server.asked)
 
 
 def failures(run: Path) -> Counter[str]:
