@@ -126,7 +126,10 @@ def execute(opened: Opened) -> Loop[RunRecord]:
         folder.begin(experiment.config, _facts(experiment))
         note_contamination(folder.path, experiment.contamination)
         with experiment.access.kept_in(folder.path / CALLS, say):
-            return (yield from _run(opened))
+            try:
+                return (yield from _run(opened))
+            finally:
+                opened.context.release()
 
 
 def _run(opened: Opened) -> Loop[RunRecord]:
