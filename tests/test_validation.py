@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import Command, rows, store_folder
 
-from harness.app import _best_line
 from harness.records import RunRecord
 from harness.runs import read_run
+from harness.told import best_line
 from harness.types import WinRate
 
 
@@ -54,12 +54,12 @@ def test_the_best_iterate_is_the_earliest_of_the_highest(reference: Path) -> Non
         assert found is not None
         assert found.iteration == best, values
     assert won(run, None, None).best is None
-    assert "not chosen" in _best_line(won(run, None, None))
-    line = _best_line(won(run, 70.0, 60.0))
+    assert "not chosen" in best_line(won(run, None, None))
+    line = best_line(won(run, 70.0, 60.0))
     assert line.startswith("best iterate by reference-1 on validation prompts")
     assert "iteration 1 (70.0" in line
     assert "the last is iteration 2 (60.0" in line
-    assert _best_line(won(run, 60.0, 70.0)).endswith("which is also the last")
+    assert best_line(won(run, 60.0, 70.0)).endswith("which is also the last")
 
 
 def test_the_judge_of_the_benchmark_has_no_part_in_the_choice(
