@@ -6,7 +6,8 @@
    AUC against GPT-4-Turbo's decision (preference > 1.5), over all rows, and within an instruction:
    the concordance over pairs of models on one instruction, averaged over instructions with both
    outcomes. Both also over all but the FuseChat models, which are nearly all strong ones there are.
-   Then pairs of two judged models, both left out, and controls of models left out.
+   Then pairs of two judged models, both left out, and controls of models left out. The first of
+   the two also writes the calibration that comes with the judge.
 2. The shipped judge on the models without judgements: Spearman of its win rate and LC with the
    published ones, which had no part in training or choice.
 3. The embedded prompts' gold answers against their controls; comparisons a second on one core.
@@ -20,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,14 +29,22 @@ from alpaca_archive import Archive, load
 from offline_controls import KINDS, spoil
 from scipy.stats import rankdata, spearmanr
 
+from harness import codec
+from harness.calibrations import file_name
+from harness.data.archive import YARDSTICK
 from harness.data.sources import load_prompts
 from harness.judges.offline.judge import OfflineJudge
 from harness.scoring.bootstrap import interval
+from harness.scoring.calibration import Comparisons, Swapped, calibrate
 from harness.scoring.controls import control_text
 from harness.scoring.summary import summarise
 from harness.types import Completion, Judgement, Match, Message, Prompt
 
+if TYPE_CHECKING:
+    from offline_training import Pairs
+
 REPLICATES = 200
+CALIBRATIONS = Path(__file__).parent.parent / "harness" / "judges" / "calibrations"
 CONTROL_NAMES = ("null", "padded", "shortened")
 
 
@@ -108,15 +118,44 @@ def cross_validate(archive: Archive, outputs: pd.DataFrame) -> None:
         say_auc("against the baseline", pairs.idx[rows], won[rows], logit[rows])
         calibration(pairs.label[rows], logit[rows])
         say_models(archive, pairs.a[rows], logit[rows])
+        if instructions == 1:
+            ship(OfflineJudge().identity, pairs.where(rows), logit[rows], archive)
         weak = rows & ~np.char.startswith(pairs.a.astype(str), "FuseChat")
         say_auc("without FuseChat", pairs.idx[weak], won[weak], logit[weak])
+        strong = [np.char.startswith(side.astype(str), "FuseChat") for side in (pairs.a, pairs.b)]
         for kind in ("derived", *KINDS):
             rows = unseen & (pairs.kind == kind) & (pairs.a != BASELINE)
+            if kind == "derived":
+                both = rows & ~strong[0] & ~strong[1]
+                say_share("derived, no FuseChat", pairs.idx[both], logit[both] > 0)
+                say_share("derived, no FuseChat, no reference", pairs.idx[both], alone[both] > 0)
             say_share(f"{kind}, reference known", pairs.idx[rows], logit[rows] > 0)
             say_share(f"{kind}, no reference", pairs.idx[rows], alone[rows] > 0)
             rows = unseen & (pairs.kind == kind) & (pairs.a == BASELINE)
             if rows.any():
                 say_share(f"{kind}, the reference made worse", pairs.idx[rows], logit[rows] > 0)
+
+
+def ship(identity: str, pairs: Pairs, logit: np.ndarray, archive: Archive) -> None:
+    """The calibration that comes with the judge: each model's answers by a judge that learned from
+    the others. Position has no part in the verdict, so both orders say the same."""
+    p = 1 / (1 + np.exp(-logit))
+    rows = archive.annotations.set_index(["model", "idx"]).loc[
+        list(zip(pairs.a, pairs.idx, strict=True))
+    ]
+    comparisons = Comparisons(
+        judge=p,
+        yardstick=pairs.label,
+        longer=np.sign(rows.len_model - rows.len_baseline).to_numpy(dtype=np.float64),
+        model=np.unique(pairs.a, return_inverse=True)[1],
+        instruction=pairs.idx.astype(np.int64),
+    )
+    note = "cross-validated: each model judged by what was learned from the others"
+    found = calibrate(identity, YARDSTICK, comparisons, Swapped(p, p), 0, 0, note)
+    path = CALIBRATIONS / file_name(identity)
+    path.parent.mkdir(exist_ok=True)
+    codec.write_json(path, codec.dump(found))
+    print(f"  written: {path.name}")
 
 
 def say_models(archive: Archive, model: np.ndarray, logit: np.ndarray) -> None:

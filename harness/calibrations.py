@@ -123,11 +123,14 @@ def _load(data: codec.Json, path: Path) -> Calibration:
         raise HarnessError(f"{path} is no calibration; run harness calibrate again.") from None
 
 
-def _kept(identity: str) -> Path:
+def file_name(identity: str) -> str:
     """A judge's file; a digest tells apart what the readable part of its name does not."""
     readable = re.sub(r"[^A-Za-z0-9.-]+", "-", identity).strip("-")[:60]
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    return home() / "calibrations" / f"{readable}-{digest}.json"
+    return f"{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.json"
+
+
+def _kept(identity: str) -> Path:
+    return home() / "calibrations" / file_name(identity)
 
 
 def _sample(rows: list[Archived], wanted: int | None, seed: int) -> list[Archived]:

@@ -78,7 +78,7 @@ class JudgeConfig(_Section):
     NAME:MODEL, NAME:MODEL@BASE_URL or file.py:Class. Where a method has the policy judge itself,
     `self` says how."""
 
-    train: str = "reference"
+    train: str = "offline"
     eval: str | None = Field(None, description="by default the training judge")
     self: Literal["digits", "additive"] = Field(
         "digits",

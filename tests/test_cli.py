@@ -19,6 +19,7 @@ from harness.config import DataConfig, preset_names
 from harness.data.partition import partition
 from harness.data.sources import load_prompts
 from harness.folders import Folder
+from harness.judges.offline.judge import OfflineJudge
 from harness.models.store import pull
 
 
@@ -285,11 +286,14 @@ def test_what_needs_gold_says_so_before_anything_runs(refuses: Callable[..., str
     assert method.startswith("The method 'sft' needs a gold answer for each prompt")
     assert "3 of 43 in 'bare.jsonl'" in method
     assert "'q0'" in method
-    judge = refuses(*line("--data", bare, method="iterative-dpo"))
+    by_gold = ("--data", bare, "--judge", "reference")
+    judge = refuses(*line(*by_gold, method="iterative-dpo"))
     assert judge.startswith("The judge 'reference' needs a gold answer for each prompt")
     Path("my.py").write_text(METHOD.replace('"compare"', '"none" if iteration == 1 else "compare"'))
-    assert refuses(*line("--data", bare, method="my.py:Mine")) == judge  # the second judges, too
-    evaluation = refuses(*line("--benchmark", bare, "--set", "benchmark.prompts=43"))
+    assert refuses(*line(*by_gold, method="my.py:Mine")) == judge  # the second judges, too
+    evaluation = refuses(
+        *line("--judge", "reference", "--benchmark", bare, "--set", "benchmark.prompts=43")
+    )
     assert "evaluation prompt of 'bare.jsonl'" in evaluation
     assert "--eval-judge" in evaluation
 
@@ -479,8 +483,8 @@ def plan(harness: Harness, *arguments: object, method: str = "dno") -> Any:
 
 def test_a_plan_says_what_a_run_would_do(harness: Harness) -> None:
     told = plan(harness)
-    assert (told["train_judge"], told["eval_judge"]) == ("reference-1", "reference-1")
-    assert told["opponent"] == "iteration 0 (tiny)"
+    assert told["train_judge"] == told["eval_judge"] == OfflineJudge().identity
+    assert told["opponent"] == "the reference answers"
     assert [s["stage"] for s in told["stages"] if s["iteration"] == 0] == [
         *("outputs", "validation", "scores"),
     ]
@@ -493,8 +497,8 @@ def test_a_plan_says_what_a_run_would_do(harness: Harness) -> None:
     assert counts["samples"]["completions"] == 18
     assert counts["verdicts"]["judgements"] == 36
     assert counts["outputs"]["completions"] == 12
-    # against the start; and three controls to each prompt, since these are fewer than 32
-    assert counts["scores"]["judgements"] == 12 + 3 * 12
+    # against gold and the start; and three controls to each prompt, since these are fewer than 32
+    assert counts["scores"]["judgements"] == 2 * 12 + 3 * 12
     assert not any(stage["done"] for stage in told["stages"])
     assert told["to_do"]["stages"] == len(told["stages"]) == 19
     assert told["to_do"]["completions"] == sum(s["completions"] for s in told["stages"])

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import registry
+from harness import calibrations, registry
 from harness.data.sources import load_prompts
 from harness.judges.offline.judge import CHUNK, OfflineJudge
 from harness.judges.offline.model import ARTEFACT, packed, shipped, unpacked
@@ -163,6 +163,17 @@ def test_the_artefact_is_small_plain_and_named_by_its_digest() -> None:
     # unpacked() refuses pickles; equal models pack to equal bytes
     assert packed(unpacked(data)) == data
     assert OfflineJudge().identity == f"offline-1 ({shipped()[1]})"
+
+
+def test_its_calibration_is_of_the_artefact_that_comes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path))
+    known = calibrations.find(OfflineJudge().identity)
+    assert known is not None
+    assert "cross-validated" in known.note
+    assert known.within_auc is not None
+    assert known.within_auc.value < 0.95  # of models that it learned from it would be higher
 
 
 def test_it_is_registered() -> None:

@@ -150,7 +150,7 @@ app.write_board = dies
         (("--seed", 3), "seed", ("0", "3")),
         (("--set", "method.beta=0.25"), "method.beta", ("0.1", "0.25")),
         (("--set", "benchmark.prompts=11"), "benchmark.prompts", ("12", "11")),
-        (("--judge", "longer"), "judge.train", ("reference", "longer")),
+        (("--judge", "longer"), "judge.train", ("offline", "longer")),
     ],
 )
 def test_a_changed_setting_is_refused_by_name(
@@ -203,11 +203,13 @@ def test_the_second_of_two_processes_is_told_to_wait(
             assert state(run.parent) == before
 
 
-def test_controls_stand_beside_every_score(reference: Path) -> None:
+def test_controls_stand_beside_every_score(command: Command, tmp_path: Path) -> None:
     """Where a policy is its own opponent its rate is no measurement, but its controls' are."""
+    run = tmp_path / "runs" / "dno"
+    command.run(run, "--judge", "reference").ok()
     for t in (0, 1, 2):
-        controls = json.loads((reference / f"iter-{t}" / "controls.json").read_text("utf-8"))
-        scores = json.loads((reference / f"iter-{t}" / "scores.json").read_text("utf-8"))
+        controls = json.loads((run / f"iter-{t}" / "controls.json").read_text("utf-8"))
+        scores = json.loads((run / f"iter-{t}" / "scores.json").read_text("utf-8"))
         assert controls["own"] == scores["win_rate"]  # all twelve prompts are in the sample
         assert bool(controls["own"]["by_construction"]) is (t == 0)
         assert controls["opponent"] == "iteration 0 (tiny)"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Command, rows, store_folder
 
+from harness.judges.offline.judge import OfflineJudge
 from harness.records import RunRecord
 from harness.runs import read_run
 from harness.told import best_line
@@ -56,7 +57,7 @@ def test_the_best_iterate_is_the_earliest_of_the_highest(reference: Path) -> Non
     assert won(run, None, None).best is None
     assert "not chosen" in best_line(won(run, None, None))
     line = best_line(won(run, 70.0, 60.0))
-    assert line.startswith("best iterate by reference-1 on validation prompts")
+    assert line.startswith(f"best iterate by {OfflineJudge().identity} on validation prompts")
     assert "iteration 1 (70.0" in line
     assert "the last is iteration 2 (60.0" in line
     assert best_line(won(run, 60.0, 70.0)).endswith("which is also the last")
