@@ -212,6 +212,26 @@ def write_run_report(paths: Sequence[Path], out: Path, *, full: bool = False) ->
     )
 
 
+@dataclass(frozen=True)
+class Card:
+    """A model card, and the folder of the policy that it is of."""
+
+    path: Path
+    policy: Path
+
+
+def write_card(path: Path, out: Path, iteration: int | None) -> Card:
+    """The card of one iteration's policy; by default that of the best trained one."""
+    from reports.card import write_card
+
+    run = read_run(path)
+    if iteration is None:
+        best = run.best.iteration if run.best else 0
+        iteration = best or len(run.iterations) - 1
+    written = write_card(run, read_details(run), out, iteration, calibrations.sentence)
+    return Card(written, path / f"iter-{iteration}" / "policy")
+
+
 def comparison(records: Sequence[RunRecord]) -> Comparison:
     """Paired differences of the runs' last iterations, or a caveat that says why there are none."""
     from reports.words import labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +37,17 @@ class FigureFile:
     svg: Path
 
 
-def write_figures(group: Group, folder: Path) -> tuple[FigureFile, ...]:
+def write_figures(
+    group: Group, folder: Path, names: Collection[str] = tuple(DRAWINGS)
+) -> tuple[FigureFile, ...]:
     """Draw what the group's runs have data for; a figure of an earlier report that they have none
     for is taken away."""
     import matplotlib
 
     files = []
     for name, (title, draw) in DRAWINGS.items():
+        if name not in names:
+            continue
         with matplotlib.rc_context(STYLE):
             drawn = draw(group)
             if drawn is None:

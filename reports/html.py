@@ -188,7 +188,8 @@ def _section(
     )
 
 
-def _facts(run: RunRecord) -> dict[str, str]:
+def facts_of(run: RunRecord) -> dict[str, str]:
+    """A run's provenance by name: what it was, by which code, under which licences."""
     return {
         "method": run.method,
         "paper": run.paper,
@@ -206,7 +207,7 @@ def _facts(run: RunRecord) -> dict[str, str]:
 
 def _provenance(runs: Sequence[RunRecord], names: Sequence[str]) -> tuple[_Run, ...]:
     """What all runs share, said once, and what is each one's own."""
-    facts = [_facts(run) for run in runs]
+    facts = [facts_of(run) for run in runs]
     shared = {
         key: value
         for key, value in facts[0].items()

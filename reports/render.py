@@ -8,9 +8,15 @@ import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from harness.codec import write_atomic
 from reports.style import DARK
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # Control characters are not allowed in HTML, lone surrogates not in UTF-8, and characters that turn
 # the direction of writing would hide what a model wrote.
@@ -22,25 +28,29 @@ def legible(text: str) -> str:
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def render(template: str, **context: object) -> str:
-    """A page by its template, with the house's style and script under a Content-Security-Policy
-    that lets nothing else act and nothing be fetched."""
+def template(name: str, *, autoescape: bool = True) -> Template:
+    """One of the house's templates; only Markdown has no use for HTML's escapes."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("reports"),
-        autoescape=True,
+        autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def render(name: str, **context: object) -> str:
+    """A page by its template, with the house's style and script under a Content-Security-Policy
+    that lets nothing else act and nothing be fetched."""
     style, script = _style(), _file("report.js")
     policy = (
         f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    page = environment.get_template(template).render(
+    page = template(name).render(
         # the house's own files, of which nothing is anybody's input
         style=Markup(style),
         script=Markup(script),

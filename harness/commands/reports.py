@@ -1,4 +1,4 @@
-"""`harness report`."""
+"""`harness report` and `harness card`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,27 @@ def report(
         typer.echo(page)
     if serve:
         threading.Event().wait()
+
+
+def card(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    iteration: Annotated[
+        int | None, typer.Option(min=1, help="Of which policy (the best by validation).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder (RUN/card).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model card for a run's policy: recipe, data, figures and limits, ready for the hub.
+
+    Example: harness card runs/dno-quickstart
+    """
+    from harness import app as application
+
+    written = application.write_card(run, out or run / "card", iteration)
+    if as_json:
+        print_json({"card": str(written.path), "policy": str(written.policy)})
+    else:
+        typer.echo(f"{written.path} (upload it with the files of {written.policy})")
 
 
 def _say(text: str) -> None:
