@@ -10,6 +10,7 @@ from harness.access import Access
 from harness.config import BenchmarkConfig
 from harness.data import alpaca_eval
 from harness.data.sources import MINI_VERSION, digest, load_prompts
+from harness.data.standin import NotHereError
 from harness.errors import HarnessError
 from harness.judges.adapters import as_pair_judge
 from harness.types import Completion, PairJudge, Prompt, SampleSpec, Source
@@ -21,6 +22,7 @@ class Benchmark:
 
     `gold_name` is what their gold answers are called, `is_alpaca` says whether these are AlpacaEval
     2.0's prompts and baseline; `missing` prompts are left out since a file has no output for them.
+    `assumed` is not empty where a plan counts with stand-ins, and says so.
     """
 
     version: str
@@ -28,6 +30,7 @@ class Benchmark:
     gold_name: str = "the reference answers"
     is_alpaca: bool = False
     missing: int = 0
+    assumed: str = ""
 
     @property
     def name(self) -> str:
@@ -114,7 +117,8 @@ def make_evaluation(
 
 
 def load_benchmark(settings: BenchmarkConfig, fetch: bool) -> Benchmark:
-    """The evaluation prompts; the name carries what identifies them."""
+    """The evaluation prompts; the name carries what identifies them. What is not here and not to
+    be fetched is stood in for, where its size is known."""
     is_alpaca = settings.name == alpaca_eval.NAME
     folder = settings.alpaca_dir
     if folder and not is_alpaca:
@@ -122,10 +126,14 @@ def load_benchmark(settings: BenchmarkConfig, fetch: bool) -> Benchmark:
             f"--alpaca-dir goes with --benchmark {alpaca_eval.NAME}, and the benchmark is "
             f"'{settings.name}'; drop one of the two."
         )
-    if is_alpaca:
-        prompts = alpaca_eval.load_prompts(Path(folder) if folder else None, fetch)
-    else:
-        prompts = load_prompts(settings.name, "eval")
+    assumed = ""
+    try:
+        if is_alpaca:
+            prompts = alpaca_eval.load_prompts(Path(folder) if folder else None, fetch)
+        else:
+            prompts = load_prompts(settings.name, "eval", fetch=fetch)
+    except NotHereError as missing:
+        prompts, assumed = missing.assume()
     wanted = settings.prompts or len(prompts)
     if wanted > len(prompts):
         raise HarnessError(
@@ -133,7 +141,9 @@ def load_benchmark(settings: BenchmarkConfig, fetch: bool) -> Benchmark:
         )
     if is_alpaca:
         chosen = tuple(alpaca_eval.subset(prompts, wanted))
-        return Benchmark(alpaca_eval.VERSION, chosen, alpaca_eval.BASELINE, is_alpaca)
+        return Benchmark(
+            alpaca_eval.VERSION, chosen, alpaca_eval.BASELINE, is_alpaca, assumed=assumed
+        )
     chosen = tuple(prompts[:wanted])
     file = f"{Path(settings.name).name}@{digest(chosen)[:8]}"
-    return Benchmark(MINI_VERSION if settings.name == "mini" else file, chosen)
+    return Benchmark(MINI_VERSION if settings.name == "mini" else file, chosen, assumed=assumed)

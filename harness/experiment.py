@@ -17,6 +17,7 @@ from harness.config import RunConfig
 from harness.data.contamination import overlaps, refusal
 from harness.data.partition import Partition, partition, per_iteration
 from harness.data.sources import load_prompts
+from harness.data.standin import NotHereError
 from harness.errors import HarnessError
 from harness.evaluation import Evaluation, make_evaluation
 from harness.judges.adapters import Judge
@@ -26,7 +27,8 @@ from harness.types import Method, Overlap, Plan, Prompt, Source
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the loop needs, all of it checked."""
+    """What the loop needs, all of it checked. `assumptions` says what a plan counts with where data
+    are not here; a run has none."""
 
     config: RunConfig
     method: Method
@@ -37,6 +39,7 @@ class Experiment:
     train_judge: Judge
     access: Access
     contamination: tuple[Overlap, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
     @property
     def method_identity(self) -> dict[str, Any]:
@@ -110,9 +113,14 @@ def prepare(
 ) -> Experiment:
     """Load and check all that a run needs; pulls the model where it is missing.
 
-    Without `pull` a missing model is left out: `start.digest` is then empty.
+    Without `pull` a missing model is left out, and `start.digest` is then empty; for missing data
+    stand-ins are counted with, where their size is known.
     """
-    train = load_prompts(config.data.train, "train")
+    assumed = ""
+    try:
+        train = load_prompts(config.data.train, "train", say, pull)
+    except NotHereError as missing:
+        train, assumed = missing.assume()
     if not config.data.reuse and config.data.per_iteration is None:
         size = per_iteration(len(train), config.data, config.iterations)
         data = config.data.model_copy(update={"per_iteration": size})
@@ -129,11 +137,14 @@ def prepare(
     _check_data(config, method, plans, train, evaluation, train_judge)
     # The whole file, the validation part and what no iteration reaches included: another seed, or
     # the new cut once some prompts are taken out, would train on them.
-    found = tuple(overlaps(train, evaluation.benchmark.prompts))
+    assumptions = tuple(filter(None, (assumed, evaluation.benchmark.assumed)))
+    found = () if assumptions else tuple(overlaps(train, evaluation.benchmark.prompts))
     if found and not config.data.allow_contamination:
         raise refusal(found, config.data.train, config.benchmark.name)
     start = find_policy(config.model, say, pull)
-    return Experiment(config, method, plugin, start, cut, evaluation, train_judge, access, found)
+    return Experiment(
+        config, method, plugin, start, cut, evaluation, train_judge, access, found, assumptions
+    )
 
 
 def _check_plans(method: Method, plans: list[Plan]) -> None:

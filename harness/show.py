@@ -32,6 +32,7 @@ def plan_dict(experiment: Experiment, stages: Sequence[PlannedStage]) -> dict[st
         "train_judge": experiment.train_judge.identity,
         "eval_judge": experiment.evaluation.judge.identity,
         "opponent": experiment.evaluation.opponent,
+        "assumptions": list(experiment.assumptions),
         "stages": [asdict(stage) for stage in stages],
         "to_do": {
             "stages": len(todo),
@@ -53,7 +54,11 @@ def plan_tables(experiment: Experiment, stages: Sequence[PlannedStage]) -> list[
             f"by {experiment.train_judge.identity}, scored by {evaluation.judge.identity} "
             f"on {evaluation.benchmark.name}"
         ),
-        caption=_caption([stage for stage in stages if not stage.done]),
+        caption=Text(
+            " ".join(
+                [_caption([stage for stage in stages if not stage.done]), *experiment.assumptions]
+            )
+        ),
     )
     for name in ("iteration", "stage", "state"):
         table.add_column(name)

@@ -217,8 +217,10 @@ def test_what_cannot_be_fetched_is_one_sentence(tmp_path: Path) -> None:
     (told,) = done.stderr.splitlines()
     assert told.startswith("harness: AlpacaEval's alpaca_eval_gpt4_baseline.json cannot be fetched")
     assert "--alpaca-dir" in told
-    done = harness(tmp_path, None, "plan", "-m", "dno", "--preset", "tiny", *line)
-    assert "a plan fetches nothing" in done.stderr
+    done = harness(tmp_path, None, "plan", "-m", "dno", "--preset", "tiny", *line, "--json")
+    assert done.returncode == 0, done.stderr
+    (assumed,) = json.loads(done.stdout)["assumptions"]
+    assert assumed.startswith("alpaca_eval-2.0 is not here: 805 prompts of 165 characters")
     assert [file.name for file in tmp_path.iterdir() if file.name != "hf"] == []
 
 

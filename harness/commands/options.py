@@ -30,7 +30,12 @@ Match = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything random (0).")]
 Model = Annotated[str | None, typer.Option(help="Embedded name, local folder, or org/name.")]
-Data = Annotated[str | None, typer.Option(help="Training prompts: mini, or a JSONL/parquet file.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="Training prompts: mini, a JSONL/parquet file, or a hub set ORG/NAME[:SPLIT]."
+    ),
+]
 Judge = Annotated[
     str | None, typer.Option(help="Judge of training candidates: NAME, or NAME:MODEL[@URL].")
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness import codec
 from harness.data.annotations import Located, json_rows
 from harness.data.sources import parquet_rows
+from harness.data.standin import NotHereError, Size
 from harness.errors import HarnessError
 from harness.scoring import alpaca
 from harness.types import Message, Prompt
@@ -24,6 +25,8 @@ REPOSITORY, HUB_FILE = "tatsu-lab/alpaca_eval", "alpaca_eval_gpt4_baseline.json"
 CHECKOUT_FILE = f"results/{BASELINE}/model_outputs.json"
 PARQUET_FILE = "instructions.parquet"
 SIZE = 805
+INSTRUCTION, OUTPUT = 165, 2049
+"""Mean characters."""
 SHA256 = "a71649e7750646f4e8be4e32a445531be5da3ba2d20bba60904355e18939c843"
 """Of the pairs of instruction and baseline output, see `content_digest`."""
 
@@ -33,7 +36,8 @@ def load_prompts(folder: Path | None, fetch: bool) -> list[Prompt]:
 
     `folder` is a checkout of alpaca_eval, or holds `instructions.parquet` (columns instruction,
     dataset, gpt4_1106_preview_output); without it the file comes from the hub's cache, and from
-    the hub where `fetch` allows. Raises HarnessError where the contents are not AlpacaEval's.
+    the hub where `fetch` allows. Raises HarnessError where the contents are not AlpacaEval's, and
+    NotHereError where they would have to be fetched.
     """
     path, output = _find(folder) if folder else (_from_hub(fetch), "output")
     rows = list(parquet_rows(path) if path.suffix == ".parquet" else json_rows(path))
@@ -91,9 +95,11 @@ def _from_hub(fetch: bool) -> Path:
         return get(local=True)
     except LocalEntryNotFoundError:
         if not fetch:
-            raise HarnessError(
+            raise NotHereError(
+                VERSION,
                 f"AlpacaEval's {HUB_FILE} is not here yet, and a plan fetches nothing; start the "
-                "run, or name a checkout of alpaca_eval with --alpaca-dir."
+                "run, or name a checkout of alpaca_eval with --alpaca-dir.",
+                Size(SIZE, INSTRUCTION, OUTPUT),
             ) from None
     try:
         return get(local=False)

@@ -1,4 +1,4 @@
-"""Prompts from the embedded `mini` set and from a user's JSONL and parquet files.
+"""Prompts from the embedded `mini` set, a user's JSONL and parquet files, and the hub's data sets.
 
 A row has `messages` (a list of role and content) or one of `prompt`, `instruction` (a text), and
 may have `id`, `gold` (a strong answer) and `rejected` (a weaker one).
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from harness import codec
+from harness.data import hub
 from harness.errors import HarnessError
 from harness.types import Message, Prompt
 
@@ -21,34 +22,66 @@ MINI_VERSION = "mini-1"
 ROLES = ("system", "user", "assistant")
 
 
-def load_prompts(source: str, half: Literal["train", "eval"]) -> list[Prompt]:
-    """The prompts of `mini` (its training or evaluation half) or of a file.
+def load_prompts(
+    source: str,
+    half: Literal["train", "eval"],
+    say: Callable[[str], None] = lambda _line: None,
+    fetch: bool = True,
+) -> list[Prompt]:
+    """The prompts of `mini` (its training or evaluation half), of a file or of a hub's data set.
 
-    Raises HarnessError with file and line on a malformed row, a duplicate id, or an empty set.
+    Of a data set, a prompt's first row counts, and rows without prompt or answer are left out;
+    `say` is told how many. Raises HarnessError with file and line on a malformed row of a file, a
+    duplicate id there, or an empty set; without `fetch` NotHereError for data of the hub's that are
+    not in the local cache.
     """
     if source == "mini":
-        rows = _mini(half)
-        name = MINI_VERSION
-    else:
+        prompts = _unique(_mini(half), MINI_VERSION)
+    elif Path(source).expanduser().is_file():
         path = Path(source).expanduser()
-        if not path.is_file():
-            raise HarnessError(
-                f"No prompts '{source}': neither a JSONL or parquet file nor the embedded 'mini'; "
-                "check the path."
-            )
         rows = parquet_rows(path) if path.suffix == ".parquet" else _jsonl(path)
-        name = path.name
+        prompts = _unique(rows, path.name)
+    elif wanted := hub.named(source, half):
+        prompts = _first(wanted, say, fetch)
+    else:
+        raise HarnessError(
+            f"No prompts '{source}': neither a JSONL or parquet file, the embedded 'mini' nor a "
+            "data set ORG/NAME[:SPLIT] of the Hugging Face hub; check the path."
+        )
+    if not prompts:
+        raise HarnessError(f"{source}: no prompts in it; give at least one row.")
+    return list(prompts.values())
+
+
+def _unique(rows: Iterable[tuple[str, Any]], source: str) -> dict[str, Prompt]:
     prompts: dict[str, Prompt] = {}
     for where, row in rows:
-        prompt = _prompt(row, where, name)
+        prompt = _prompt(row, where, source)
         if prompt.id in prompts:
             raise HarnessError(
                 f"{where}: the prompt id '{prompt.id}' was there before; ids must be unique."
             )
         prompts[prompt.id] = prompt
-    if not prompts:
-        raise HarnessError(f"{source}: no prompts in it; give at least one row.")
-    return list(prompts.values())
+    return prompts
+
+
+def _first(wanted: hub.Named, say: Callable[[str], None], fetch: bool) -> dict[str, Prompt]:
+    """Published sets repeat some prompts, and have empty answers here and there."""
+    prompts: dict[str, Prompt] = {}
+    repeated = left_out = 0
+    for where, row in hub.read_rows(wanted, fetch):
+        if row is None:
+            left_out += 1
+            continue
+        prompt = _prompt(row, where, wanted.where)
+        repeated += prompt.id in prompts
+        prompts.setdefault(prompt.id, prompt)
+    if repeated or left_out:
+        say(
+            f"{wanted.where}: {len(prompts):,} prompts; {repeated:,} rows repeat a prompt and "
+            f"{left_out:,} lack a prompt or an answer: left out"
+        )
+    return prompts
 
 
 def digest(prompts: Iterable[Prompt]) -> str:
