@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.data.archive import YARDSTICK
 from harness.judges.offline.model import Model, Trees, shipped
 from harness.judges.offline.pairs import Answer, Asked, Row, row
 from harness.types import Match, Verdict
@@ -35,7 +34,7 @@ class OfflineJudge:
     """
 
     reference_based: ClassVar[bool] = False
-    learned_from: ClassVar[str] = YARDSTICK
+    learned_from: ClassVar[str] = "weighted_alpaca_eval_gpt4_turbo"
 
     @property
     def identity(self) -> str:
