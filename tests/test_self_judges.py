@@ -184,5 +184,6 @@ def test_killed_while_it_judges_it_goes_on(
 def test_a_policy_that_cannot_write_a_score_is_told_so(command: Command, tmp_path: Path) -> None:
     done = command.run(tmp_path / "run", *ADDITIVE, method="self-rewarding")
     assert "gave no example from 6 prompts (6 judgement failed)" in done.sentence()
+    assert "with another judge.self, or with a stronger model" in done.sentence()
     wrong = command.run(tmp_path / "x", "--set", "judge.self=words", method="self-rewarding")
     assert "Setting 'judge.self': Input should be 'digits' or 'additive'" in wrong.sentence()

@@ -41,7 +41,7 @@ def examples_stage(
         groups = _groups(plan, judge, prompts, samples, said)
         made, unused = make_examples(experiment.method, config.seed, iteration, groups)
         if not made:
-            _check_nothing(experiment.method.name, iteration, unused)
+            _check_nothing(experiment.method.name, iteration, plan, unused)
         kept = _cap(made, config.train.max_examples, config.seed, iteration)
         own = [_own_examples(artifact, iteration - age) for age, artifact in enumerate(older, 1)]
         back = replayed(plan, own, iteration, config.seed)
@@ -106,7 +106,7 @@ def _groups(
     return judged(groups, plan, judge.identity, scale, rows)
 
 
-def _check_nothing(method: str, iteration: int, unused: Mapping[str, int]) -> None:
+def _check_nothing(method: str, iteration: int, plan: Plan, unused: Mapping[str, int]) -> None:
     """Whether an iteration may go on without a new example. Later ones may: a policy can reach
     what its rule asks for (a teacher that wins no more), and the next prompts may tell it more. In
     the first one rule and judge do not fit, and where judgements failed they can be had yet."""
@@ -115,6 +115,11 @@ def _check_nothing(method: str, iteration: int, unused: Mapping[str, int]) -> No
         f"Iteration {iteration} of '{method}' gave no example from {sum(unused.values())} prompts "
         f"({told})"
     )
+    if FAILED in unused and plan.judged_by == "self":
+        raise HarnessError(
+            f"{nothing}; {VERDICTS} says why the policy could not judge itself: start in another "
+            "folder with another judge.self, or with a stronger model."
+        )
     if FAILED in unused:
         raise HarnessError(
             f"{nothing}; {VERDICTS} says why judgements failed: once that is mended, run the same "
