@@ -1,4 +1,5 @@
-"""How judges reach models: one client a process, shared by all judges of a command."""
+"""How judges, and whoever else asks, reach models: one client a process, shared by all of a
+command."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ class Access:
             endpoint.key()
 
     @contextmanager
-    def kept_in(self, ledger: Path, say: Say) -> Iterator[None]:
+    def kept_in(self, ledger: Path, say: Say, who: str = "judges") -> Iterator[None]:
         """Ask, each call a line of this ledger; at the end, however it comes, say what it cost."""
         account = self.client.account
         if self.asks_models:
@@ -70,15 +71,13 @@ class Access:
             if self.asks_models:
                 paid, spent = _dollars(account.paid), _dollars(account.usd)
                 cost = f"{paid}, with earlier starts {spent}" if self._priced else NO_PRICE
-                say(
-                    f"judges: {account.calls:,} calls, {account.tokens:,} tokens, {cost} → {ledger}"
-                )
+                say(f"{who}: {account.calls:,} calls, {account.tokens:,} tokens, {cost} → {ledger}")
 
-    def say_forecast(self, calls: int, usd: float | None, say: Say) -> None:
-        """What is still to be asked takes at most; nothing is said where no judge asks a model."""
+    def say_forecast(self, calls: int, usd: float | None, say: Say, what: str = "judging") -> None:
+        """What is still to be asked takes at most; nothing is said where no model is asked."""
         account = self.client.account
         if self.asks_models:
-            most = f"judging: at most {calls:,} calls"
+            most = f"{what}: at most {calls:,} calls"
             limit = "" if account.limit is None else f", budget ${account.limit:g}"
             if usd is None:
                 say(f"{most} to come, {NO_PRICE}")

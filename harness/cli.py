@@ -13,6 +13,7 @@ import typer
 from harness.commands import (
     boards,
     evaluate,
+    gold,
     judging,
     lab,
     listings,
@@ -36,6 +37,7 @@ board_app = typer.Typer(cls=boards.ShowByDefault, subcommand_metavar="[RUN]... |
 app.command()(run.run)
 app.command()(run.plan)
 app.command("eval")(evaluate.evaluate)
+app.command()(gold.gold)
 app.command()(listings.methods)
 app.command()(scaffold.new_method)
 app.command()(listings.doctor)

@@ -27,7 +27,11 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where prompts come from and how they are cut."""
 
-    train: str = Field("mini", description="'mini' or a JSONL or parquet file of training prompts")
+    train: str = Field(
+        "mini",
+        description="'mini', a JSONL or parquet file of training prompts, or a hub's data set "
+        "ORG/NAME[:SPLIT]",
+    )
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="share of the training prompts set aside (at least 16)"
     )
@@ -179,6 +183,18 @@ class EvalConfig(_Section):
     device: Device = Field("auto", json_schema_extra=RESUMABLE)
     batch_size: Positive = Field(64, json_schema_extra=RESUMABLE)
     benchmark: BenchmarkConfig = BenchmarkConfig()
+    judging: JudgingConfig = JudgingConfig()
+
+
+class GoldConfig(_Section):
+    """Who answers which prompts, how it decodes, and how it is asked (as judges are)."""
+
+    teacher: str
+    data: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_new_tokens: Positive = Field(2048, description="a longer answer is a failure")
     judging: JudgingConfig = JudgingConfig()
 
 

@@ -204,7 +204,7 @@ def test_a_plan_on_the_hub_s_data_fetches_nothing_and_a_run_fetches_once(tmp_pat
         ("org/none", "The Hugging Face hub has no data set org/none that can be read"),
         ("org/closed", "The data set org/closed is gated; ask for access on its page"),
         ("org/script", "Dataset scripts are no longer supported"),
-        ("org/empty", "The data set org/empty:train cannot be read"),
+        ("org/empty", "No prompts 'org/empty': there are no data files"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, data: str, sentence: str) -> None:
@@ -232,3 +232,14 @@ def test_without_a_network_it_says_so(tmp_path: Path) -> None:
     assert "org/set:train is not here, and the Hugging Face hub cannot be reached" in told
     unknown = command(tmp_path, None, "plan", *line)
     assert "is not here yet, and a plan fetches nothing" in unknown.stderr
+
+
+def test_the_paper_s_preset_is_priced_where_nothing_is_here(tmp_path: Path) -> None:
+    done = command(tmp_path, None, "plan", "-m", "dno", "--preset", "paper", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told["assumptions"]) == 2
+    samples = [stage["completions"] for stage in told["stages"] if stage["stage"] == "samples"]
+    assert samples == [5 * told["config"]["data"]["per_iteration"]] * 3
+    assert told["to_do"]["usd_at_most"] > 1000
+    assert [path.name for path in tmp_path.iterdir() if path.name != "hf"] == []

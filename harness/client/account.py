@@ -114,8 +114,8 @@ class Account:
     def check_budget(self) -> None:
         if self.limit is not None and self.usd >= self.limit:
             raise BudgetSpentError(
-                f"The judges' budget of ${self.limit:g} is spent (${self.usd:.4f} so far); what "
-                "they said is kept: raise --budget-usd and run the same command again to go on."
+                f"The budget of ${self.limit:g} is spent (${self.usd:.4f} so far); what was "
+                "answered is kept: raise --budget-usd and run the same command again to go on."
             )
 
     def enter(

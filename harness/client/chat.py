@@ -14,7 +14,7 @@ from harness.client.endpoint import Endpoint
 from harness.client.replies import FailureError, Reason, Reply, check_answered
 from harness.types import Message, Usage
 
-T = TypeVar("T", float, list[float])
+T = TypeVar("T", float, list[float], list[str])
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Question(Generic[T]):
 
     `read` raises FailureError where the reply is no answer. `rule` names protocol and reading with
     their version: a change of either is another cache key. `seed` tells votes apart; `top_logprobs`
-    asks for so many log-probs of the first token.
+    asks for so many log-probs of the first token; None leaves it to the server.
     """
 
     messages: tuple[Message, ...]
@@ -33,6 +33,7 @@ class Question(Generic[T]):
     read: Callable[[Reply], T]
     seed: int | None = None
     top_logprobs: int | None = None
+    top_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,8 @@ class Chat:
         }
         if question.seed is not None:
             body["seed"] = question.seed
+        if question.top_p is not None:
+            body["top_p"] = question.top_p
         if question.top_logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": question.top_logprobs}
         return json.dumps(body, allow_nan=False).encode("ascii")

@@ -17,6 +17,7 @@ from harness.text import printable
 Reason = Literal[
     "unparsable",
     "truncated",
+    "empty answer",
     "refused",
     "content filtered",
     "missing id",

@@ -17,7 +17,7 @@ Method = Annotated[
     typer.Option("--method", "-m", help="A method's name or my_file.py:MyMethod; several: a,b."),
 ]
 Iters = Annotated[int | None, typer.Option("--iters", "-n", min=1, help="Iterations (6).")]
-Preset = Annotated[str, typer.Option(help="tiny, quickstart or laptop.")]
+Preset = Annotated[str, typer.Option(help="tiny, quickstart, laptop or paper.")]
 Out = Annotated[
     Path | None, typer.Option(help="Run folder (runs/METHOD-PRESET; of several, their parent).")
 ]

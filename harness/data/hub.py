@@ -188,7 +188,8 @@ def _is_text(value: Any) -> bool:
 def _load(wanted: Named, fetch: bool) -> Any:
     """The split as a `datasets.Dataset`, from the cache or the hub."""
     import datasets
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
@@ -212,6 +213,11 @@ def _load(wanted: Named, fetch: bool) -> Any:
         raise HarnessError(
             f"The Hugging Face hub has no data set {name} that can be read without more rights, "
             "and there is no such folder or file here; check the name."
+        ) from None
+    except (DataFilesNotFoundError, EmptyDatasetError):
+        raise HarnessError(
+            f"No prompts '{name}': there are no data files such as parquet or JSONL in it; name "
+            "another data set or a file."
         ) from None
     except ConnectionError as error:
         raise _unreachable(wanted, fetch) from error

@@ -17,7 +17,7 @@ from harness.judges.llm.additive import Additive
 from harness.judges.self_score import NextToken, SelfJudge
 from harness.types import Completion, Prompt, SampleSpec, ScoreJudge, Usage
 
-T = TypeVar("T", float, list[float])
+T = TypeVar("T", float, list[float], list[str])
 Means = Literal["digits", "additive"]
 
 
