@@ -7,19 +7,21 @@ from pathlib import Path
 
 from harness import calibrations, places
 from harness.errors import HarnessError
+from harness.evaluate import read_evaluation
+from harness.folders import EVALUATION
 from harness.runs import read_run
 from leaderboards import entries
-from leaderboards.board import BoardRow, read_folder, rows_of
+from leaderboards.board import BoardRow, read_folder, row_of, rows_of
 
 
 def board_rows(paths: Sequence[Path]) -> list[BoardRow]:
-    """The rows of runs, and what was entered on the same boards.
+    """The rows of runs and of `harness eval`'s folders, and what was entered on the same boards.
 
-    Where no run is named: of all runs under runs/, and all that was ever entered. Raises
-    HarnessError where there is neither, or a folder holds no run.
+    Where none is named: of all runs under runs/, and all that was ever entered. Raises
+    HarnessError where there is neither, or a folder holds neither.
     """
     found = list(paths) or sorted(file.parent for file in Path("runs").glob("*/run.json"))
-    rows = [row for path in found for row in rows_of(read_run(path))]
+    rows = [row for path in found for row in _rows(path)]
     entered = [row for folder in (_shipped(), _own()) for row in read_folder(folder)]
     if paths:
         keys = {row.key for row in rows}
@@ -39,6 +41,12 @@ def enter_run(path: Path) -> Path:
     (leaderboards/README.md) forbids it, and then nothing is written."""
     folder = _shipped() if places.checkout() else _own()
     return entries.enter(entries.checked(read_run(path)), folder)
+
+
+def _rows(path: Path) -> list[BoardRow]:
+    if (path / EVALUATION.file).is_file():
+        return [row_of(read_evaluation(path))]
+    return rows_of(read_run(path))
 
 
 def _shipped() -> Path:

@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.codec import write_atomic
 from harness.errors import HarnessError
-from harness.records import RunRecord
-from harness.types import LengthControl, LengthControlKind, WinRate
+from harness.records import EvalRecord, RunRecord
+from harness.types import LengthControl, LengthControlKind, Result, WinRate
 
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
@@ -28,6 +28,8 @@ _CLOSED = ConfigDict(extra="forbid")
 
 TRAIN_JUDGE = "train_judge"
 """Key of `RunRecord.provenance`: the training judge's identity."""
+NO_METHOD = "(none)"
+"""The method, preset and training judge of a model that was scored without a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,8 @@ def _controlled(control: LengthControl | None) -> Controlled | None:
 def rows_of(run: RunRecord) -> list[BoardRow]:
     """One row an iteration, iteration 0 included."""
     return [
-        BoardRow(
+        _row(
+            record.result,
             run=run.name,
             method=run.method,
             iteration=record.iteration,
@@ -158,19 +161,40 @@ def rows_of(run: RunRecord) -> list[BoardRow]:
             seed=run.config.seed,
             revision=", ".join(record.revisions),
             train_judge=run.provenance.get(TRAIN_JUDGE, run.config.judge.train),
-            benchmark=record.result.benchmark,
-            decoding=record.result.decoding,
-            judge=record.result.judge,
-            opponent=record.result.opponent,
-            win_rate=rate_of(record.result.win_rate),
-            vs_initial=rate_of(record.result.vs_initial),
-            vs_previous=rate_of(record.result.vs_previous),
-            avg_length=record.result.lengths.mean,
-            limit_share=record.result.lengths.limit_share,
-            length_control=_controlled(record.result.length_control),
         )
         for record in run.iterations
     ]
+
+
+def row_of(evaluation: EvalRecord) -> BoardRow:
+    """A model that was scored without a run: it has no method, and is its own start."""
+    return _row(
+        evaluation.result,
+        run=evaluation.name,
+        method=NO_METHOD,
+        iteration=0,
+        model=evaluation.config.model,
+        preset=NO_METHOD,
+        seed=evaluation.config.seed,
+        revision=evaluation.provenance.get("git", ""),
+        train_judge=NO_METHOD,
+    )
+
+
+def _row(result: Result, **known: Any) -> BoardRow:
+    return BoardRow(
+        **known,
+        benchmark=result.benchmark,
+        decoding=result.decoding,
+        judge=result.judge,
+        opponent=result.opponent,
+        win_rate=rate_of(result.win_rate),
+        vs_initial=rate_of(result.vs_initial),
+        vs_previous=rate_of(result.vs_previous),
+        avg_length=result.lengths.mean,
+        limit_share=result.lengths.limit_share,
+        length_control=_controlled(result.length_control),
+    )
 
 
 # --- files ------------------------------------------------------------------------------------

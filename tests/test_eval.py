@@ -68,6 +68,13 @@ def test_a_model_alone_scores_as_iteration_0_of_a_run_does(
     assert len(asked["facts"]["model_digest"]) == len(asked["facts"]["benchmark_digest"]) == 64
     assert {"git", "torch", "posttrain-harness"} <= set(asked["versions"])
 
+    # and so it stands beside the run's iterations on one board
+    (board,) = command("board", run, tiny, "--json").json["boards"]
+    placed = {(row["run"], row["iteration"]): row for row in board["rows"]}
+    assert set(placed) == {("run", 0), ("run", 1), ("tiny", 0)}
+    assert placed["tiny", 0]["win_rate"] == placed["run", 0]["win_rate"]
+    assert placed["tiny", 0]["method"] == "(none)"
+
 
 def test_repeated_it_does_nothing_and_other_settings_are_refused(
     command: Command, tiny: Path

@@ -32,7 +32,9 @@ def board() -> None:
 
 
 def show(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders (all of runs/).")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of runs or of harness eval (all of runs/).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rank runs; the word show may be left out. Results entered on the same boards are shown too.
