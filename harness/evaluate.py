@@ -13,17 +13,18 @@ from harness.client.account import CALLS
 from harness.config import EvalConfig
 from harness.data.outputs import read_outputs
 from harness.data.sources import digest
+from harness.engines.openai import OpenAIEngine
 from harness.errors import HarnessError
 from harness.evaluation import Evaluation, load_benchmark, make_evaluation
 from harness.folders import EVALUATION, Folder, disk_errors, read_asked
-from harness.judges.forecast import tokens
+from harness.judges.forecast import Forecast, tokens
 from harness.plan import scoring
 from harness.policy import Policy, find_policy
 from harness.progress import Reporter
 from harness.records import EvalRecord
 from harness.runs import stage_cost
 from harness.stages.common import Context
-from harness.stages.outputs import given_outputs_stage, outputs_stage
+from harness.stages.outputs import given_outputs_stage, outputs_stage, served_outputs_stage
 from harness.stages.scores import Anchors, read_controls, read_result, scores_stage
 from harness.store import MANIFEST, Artifact, Stage, read_manifest, sha256_file
 
@@ -40,7 +41,8 @@ class Request:
 @dataclass(frozen=True)
 class Opened:
     """A request, checked: how its outputs come about, of at most how many tokens, and how they are
-    scored. `model_digest` is that of the weights or of the file."""
+    scored. `model_digest` is that of the weights or of the file, and of a served model its name;
+    `asking` is what its outputs cost at most."""
 
     folder: Folder[EvalConfig]
     context: Context
@@ -49,6 +51,7 @@ class Opened:
     outputs: Stage
     longest: int
     model_digest: str
+    asking: Forecast
 
 
 def evaluate(request: Request, reporter: Reporter) -> EvalRecord:
@@ -94,8 +97,12 @@ def _open(
         config.benchmark, config.judge, access, config.seed, start=config.model, fetch=True
     )
     _check_opponent(evaluation, config)
-    found = _of_file if _is_file(config) else _of_model
-    opened = found(config, folder, context, evaluation)
+    if "@http" in config.model:
+        engine = OpenAIEngine(access.chat(config.model))
+        opened = _of_server(config, folder, context, evaluation, engine)
+    else:
+        found = _of_file if _is_file(config) else _of_model
+        opened = found(config, folder, context, evaluation)
     if not _is_scored(opened):
         access.check_keys()
     return opened
@@ -109,7 +116,22 @@ def _of_model(
     if folder.store.find(stage) is None:
         _check_context(evaluation, policy)
     longest = evaluation.settings.max_new_tokens
-    return Opened(folder, context, config, evaluation, stage, longest, policy.digest)
+    return Opened(folder, context, config, evaluation, stage, longest, policy.digest, Forecast())
+
+
+def _of_server(
+    config: EvalConfig,
+    folder: Folder[EvalConfig],
+    context: Context,
+    evaluation: Evaluation,
+    engine: OpenAIEngine,
+) -> Opened:
+    stage = served_outputs_stage(context, evaluation, engine)
+    longest = evaluation.settings.max_new_tokens
+    cost = Forecast()
+    if folder.store.find(stage) is None:
+        cost = engine.forecast(evaluation.benchmark.prompts, evaluation.spec("policy"))
+    return Opened(folder, context, config, evaluation, stage, longest, engine.chat.name, cost)
 
 
 def _of_file(
@@ -134,7 +156,9 @@ def _of_file(
     )
     stage = given_outputs_stage(evaluation, given)
     longest = max(tokens(given.texts[prompt.id]) for prompt in prompts)
-    return Opened(folder, context, config, evaluation, stage, longest, sha256_file(path))
+    return Opened(
+        folder, context, config, evaluation, stage, longest, sha256_file(path), Forecast()
+    )
 
 
 def _compute(opened: Opened, access: Access) -> None:
@@ -158,7 +182,7 @@ def _compute(opened: Opened, access: Access) -> None:
     )
     with access.kept_in(folder.path / CALLS, context.reporter.say):
         if not _is_scored(opened):
-            most = scoring(evaluation, 1, opened.longest)
+            most = opened.asking + scoring(evaluation, 1, opened.longest)
             access.say_forecast(most.calls, most.usd, context.reporter.say)
         outputs = _ensure(opened, opened.outputs)
         _ensure(opened, _scoring(opened, outputs))
@@ -215,6 +239,6 @@ def _is_file(config: EvalConfig) -> bool:
 
 def _name(config: EvalConfig) -> str:
     """Of the default folder: the model's own name and the benchmark's."""
-    model = Path(config.model)
+    model = Path(config.model.partition("@http")[0])
     name = model.stem if _is_file(config) else model.absolute().name
     return f"{name}-{Path(config.benchmark.name).stem}"

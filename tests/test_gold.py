@@ -131,3 +131,28 @@ def test_what_cannot_be_asked_is_refused_before_anything_is(
     monkeypatch.delenv("OPENAI_API_KEY")
     assert "OPENAI_API_KEY is not set" in gold("--teacher", "gpt-4.1").err
     assert server.asked == []
+
+
+def test_a_served_model_is_evaluated_and_asked_once(
+    gold: Gold, harness: Harness, server: JudgeServer
+) -> None:
+    line = ("eval", f"fake@{server.url}", "--benchmark", "mini", "--judge", "longer")
+    small = ("--set", "benchmark.prompts=6", "--set", "benchmark.max_new_tokens=9")
+
+    def first_fails(body: dict[str, Any], number: int) -> Sent:
+        return error(400, "ill") if number == 0 else said("An answer, cut", "length")
+
+    server.answer = first_fails
+    refused = harness(*line, *small)
+    assert refused.code == 1
+    assert "left 1 of 6 requests without an answer (http error 1)" in refused.err
+    assert "at most 6 calls to come, no price is known" in refused.err
+    done = harness(*line, *small, "--json", "--quiet").json
+    assert len(server.asked) == 7
+    assert {body["max_tokens"] for body in server.asked} == {9}
+    assert done["result"]["benchmark"] == "mini-1 (6 prompts)"
+    (folder,) = Path("evals").glob("fake-mini")
+    outputs = [json.loads(text) for text in (folder / "outputs.jsonl").read_text().splitlines()]
+    assert [(o["text"], o["finish_reason"]) for o in outputs] == [("An answer, cut", "length")] * 6
+    assert harness(*line, *small, "--json", "--quiet").json["result"] == done["result"]
+    assert len(server.asked) == 7

@@ -23,7 +23,10 @@ from harness.commands.options import (
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="Embedded name, folder, org/name, or outputs as a .json file.")
+        str,
+        typer.Argument(
+            help="Embedded name, folder, org/name, MODEL@URL of a server, or outputs (.json)."
+        ),
     ],
     benchmark: Annotated[
         str, typer.Option(help="mini, alpaca_eval, or a JSONL/parquet file of prompts.")

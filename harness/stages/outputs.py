@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from harness import codec
 from harness.data.outputs import GivenOutputs
 from harness.data.sources import digest
+from harness.engines.openai import OpenAIEngine
 from harness.evaluation import Evaluation
 from harness.policy import Policy
 from harness.stages.common import Context
-from harness.stages.sampling import completion_rows, sample, spec_params
+from harness.stages.sampling import completion_rows, sample, sample_missing, spec_params
 from harness.store import Stage, Workspace, sha256_text
 from harness.types import Completion, Prompt, Source
 
@@ -36,6 +37,28 @@ def outputs_stage(
         seed=evaluation.seed,
         work=work,
         label=f"generate {len(prompts)} outputs",
+    )
+
+
+def served_outputs_stage(context: Context, evaluation: Evaluation, served: OpenAIEngine) -> Stage:
+    """The same from a model behind a server. Its weights are not seen, so that its name and its
+    server's address stand for them."""
+    prompts = evaluation.benchmark.prompts
+    spec = evaluation.spec("policy")
+
+    def work(space: Workspace) -> None:
+        outputs = sample_missing(context, space, OUTPUTS, lambda: served, prompts, spec, "asking")
+        _write_json(space, prompts, outputs, served.chat.name)
+
+    return Stage(
+        name="outputs",
+        version=1,
+        params=spec_params(spec)
+        | {"benchmark": evaluation.benchmark.name, "served": served.chat.name},
+        inputs={"prompts": digest(prompts)},
+        seed=evaluation.seed,
+        work=work,
+        label=f"ask for {len(prompts)} outputs",
     )
 
 

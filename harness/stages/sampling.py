@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from harness.policy import Policy
 from harness.records import Drift
 from harness.stages.common import Context, by_prompt, has_own_pair
 from harness.store import Artifact, Rows, Stage, Workspace
-from harness.types import Completion, Improves, Plan, Prompt, SampleSpec, Usage
+from harness.types import Completion, Improves, Plan, Prompt, Sampler, SampleSpec, Usage
 
 SAMPLES, DRIFT_SAMPLES, DRIFT = "samples.jsonl", "drift.jsonl", "drift.json"
 
@@ -132,16 +133,29 @@ def sample(
     spec: SampleSpec,
     label: str,
 ) -> list[Completion]:
-    """Sample what an earlier attempt left undone; all completions, sorted by key."""
+    """Sample a policy, as far as an earlier attempt left undone; all completions, sorted by key."""
+    engine = partial(context.engine, policy)
+    return sample_missing(context, space, name, engine, prompts, spec, label)
+
+
+def sample_missing(
+    context: Context,
+    space: Workspace,
+    name: str,
+    engine: Callable[[], Sampler],
+    prompts: Sequence[Prompt],
+    spec: SampleSpec,
+    label: str,
+) -> list[Completion]:
+    """The same from any sampler, which is made if there is something to do."""
     rows = completion_rows(space, name)
     kept = by_prompt(codec.load(Completion, row) for row in rows.all())
     missing = [p for p in prompts if len(kept.get(p.id, [])) < spec.samples]
     if missing:
-        engine = context.engine(policy)
         known = sum(map(len, kept.values()))
         with context.reporter.track(label, len(prompts) * spec.samples) as advance:
             advance(known)
-            for completion in engine.sample(missing, spec):
+            for completion in engine().sample(missing, spec):
                 rows.append(codec.dump(completion))
                 advance(1)
     completions = [codec.load(Completion, row) for row in rows.all()]
