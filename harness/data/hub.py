@@ -190,11 +190,12 @@ def _load(wanted: Named, fetch: bool) -> Any:
     import datasets
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
-    from huggingface_hub.utils.logging import set_verbosity_error
+    from huggingface_hub.utils import logging as hub_logging
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
-    set_verbosity_error()  # else a card without metadata is a line on the user's screen
+    quiet: Callable[[], None] = hub_logging.set_verbosity_error  # it has no types
+    quiet()  # else a card without metadata is a line on the user's screen
     name = wanted.name
     try:
         with _offline(not fetch):
