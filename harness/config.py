@@ -131,6 +131,16 @@ class TrainConfig(_Section):
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     lora: LoraConfig | None = None
+    gradient_checkpointing: bool = Field(
+        False,
+        description="less memory for a third more time",
+        json_schema_extra=RESUMABLE,
+    )
+    processes: Positive = Field(
+        1,
+        description="processes that share each step, as many as GPUs",
+        json_schema_extra=RESUMABLE,
+    )
 
 
 class DiagnosticsConfig(_Section):

@@ -187,9 +187,10 @@ class Rows:
 
 @dataclass
 class Workspace:
-    """Where a running stage puts its files."""
+    """Where a running stage puts its files, and where it takes from what it works with."""
 
     path: Path
+    store: Store
     _rows: list[Rows] = field(default_factory=list)
 
     def rows(
@@ -204,6 +205,11 @@ class Workspace:
 
     def write_json(self, name: str, data: Json) -> None:
         codec.write_json(self.path / name, data)
+
+    def ensure(self, stage: Stage) -> Artifact:
+        """What this stage works with and other stages may as well: computed if it is not there.
+        It stays in the store and is no part of a run's folder."""
+        return self.store.ensure(stage)[0]
 
     def directory(self, name: str) -> Path:
         """An absent folder for the stage to create; what a crash left of it is removed."""
@@ -272,7 +278,7 @@ class Store:
 
     def _run(self, stage: Stage, folder: Path) -> Artifact:
         started = time.monotonic()
-        space = Workspace(folder)
+        space = Workspace(folder, self)
         # of an earlier attempt with failed rows: it would be a lie while this one writes
         (folder / MANIFEST).unlink(missing_ok=True)
         try:

@@ -23,9 +23,10 @@ from harness.models.chat import ChatTokenizer
 from harness.models.load import load_model
 from harness.records import TrainStep, TrainSummary
 from harness.training import train as train_module
-from harness.training.batches import encode, micro_batches, schedule
+from harness.training.batches import References, encode, micro_batches, schedule, share_of
 from harness.training.optimise import optimise
-from harness.training.train import TrainSettings, train
+from harness.training.references import measure, policy_logprobs
+from harness.training.train import LAST_GOOD, TrainSettings, encoded, train
 from harness.types import (
     Batch,
     Completion,
@@ -52,6 +53,7 @@ SETTINGS = TrainSettings(
     micro_batch_tokens=2048,
     warmup=0.0,
     max_grad_norm=1.0,
+    gradient_checkpointing=False,
     lora=None,
     seed=0,
     device="cpu",
@@ -120,15 +122,21 @@ def run(
     references: Mapping[str, Path] | None = None,
     settings: TrainSettings = SETTINGS,
     mismatched: bool = False,
+    on_step: Callable[[TrainStep, int], None] = lambda _step, _total: None,
+    say: Callable[[str], None] = pytest.fail,
 ) -> TrainSummary:
+    known: dict[str, LogProbs] = {}
+    for name, path in ({"previous": start} if references is None else references).items():
+        known[name] = policy_logprobs(path, encoded(start, examples, mismatched), settings)
     return train(
         start=start,
-        references={"previous": start} if references is None else references,
+        references=known,
         examples=examples,
         method=DNO() if method is None else method,
         settings=settings,
         out=out,
-        on_step=lambda _step, _total: None,
+        on_step=on_step,
+        say=say,
         mismatched=mismatched,
     )
 
@@ -321,33 +329,30 @@ def test_kto_does_not_depend_on_the_micro_batches(start: Path, tmp_path: Path) -
     assert math.isfinite(alone.after["loss"])
 
 
-def test_what_a_reference_cannot_write_is_left_out(
-    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_reference_cannot_write_is_left_out(start: Path, tmp_path: Path) -> None:
     """−∞ under the reference is no log-ratio: the example is counted, the rest trains as if it
     had never been there."""
-    monkeypatch.setattr(train_module, "all_logprobs", with_infinity({1, 6}))  # of 4 pairs: 1 and 2
-    found = run(start, tmp_path / "out", pairs(4))
-    monkeypatch.undo()
+    data = encoded(start, pairs(4), mismatched=False)
+    known = policy_logprobs(start, data, SETTINGS)
+
+    def without(rows: list[int]) -> Mapping[str, LogProbs]:
+        sums = known.sums.clone()
+        sums[rows] = -math.inf
+        return {"previous": LogProbs(sums, known.lengths)}
+
+    def trained(references: Mapping[str, LogProbs], name: str) -> TrainSummary:
+        return train(
+            start=start, references=references, examples=pairs(4), method=DNO(),
+            settings=SETTINGS, out=tmp_path / name, on_step=lambda _s, _t: None, say=pytest.fail,
+        )  # fmt: skip
+
+    found = trained(without([1, 6]), "out")  # of the pairs 1 and 2
     assert (found.examples, found.left_out) == (2, 2)
     expected = run(start, tmp_path / "rest", [pairs(4)[0], pairs(4)[3]])
     assert expected.left_out == 0
     assert [s.loss for s in found.steps] == pytest.approx([s.loss for s in expected.steps])
-    monkeypatch.setattr(train_module, "all_logprobs", with_infinity({0, 1, 2, 3}))
     with pytest.raises(HarnessError, match="no example has a finite log-prob"):
-        run(start, tmp_path / "none", pairs(4))
-
-
-def with_infinity(rows: set[int]) -> Callable[..., LogProbs]:
-    """`all_logprobs`, but in its first call of eight rows these are impossible."""
-
-    def found(model: PreTrainedModel, asked: tuple[Row, ...], size: int) -> LogProbs:
-        measured = all_logprobs(model, asked, size)
-        if len(asked) == 8:
-            measured.sums[list(rows)] = -math.inf
-        return measured
-
-    return found
+        trained(without([0, 1, 2, 3]), "none")
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=4, alpha=8)])
@@ -371,15 +376,8 @@ def test_loss_starts_at_ln_2_and_falls(start: Path, tmp_path: Path) -> None:
         seen.append((step.step, total))
 
     examples = [replace(pair, weight=1.0) for pair in pairs(12)]
-    summary = train(
-        start=start,
-        references={"previous": start},
-        examples=examples,
-        method=DNO(),
-        settings=replace(SETTINGS, epochs=4, warmup=0.3),
-        out=tmp_path / "out",
-        on_step=on_step,
-    )
+    settings = replace(SETTINGS, epochs=4, warmup=0.3)
+    summary = run(start, tmp_path / "out", examples, settings=settings, on_step=on_step)
     assert seen == [(number, 8) for number in range(1, 9)]
     first, last = summary.steps[0], summary.steps[-1]
     assert first.loss == pytest.approx(math.log(2), abs=1e-6)
@@ -424,31 +422,15 @@ def test_each_reference_is_measured_under_its_own_model(start: Path, tmp_path: P
     assert by_initial.steps[0].diagnostics["margin"] > 0.01
 
 
-def test_a_reference_met_twice_is_loaded_once(
-    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded = []
-
-    def load(path: Path, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-        loaded.append(path.name)
-        return load_model(path, device, dtype)
-
-    run(start, tmp_path / "other", pairs(2))
-    monkeypatch.setattr(train_module, "load_model", load)
-    references = {"previous": start, "initial": tmp_path / "other", "same": tmp_path / "other"}
-    run(start, tmp_path / "out", pairs(2), references=references)
-    assert loaded == [start.name, "other"]
-
-
 def test_lora_trains_adapters_alone_and_merges_them(
     model: PreTrainedModel, start: Path, tmp_path: Path
 ) -> None:
     settings = replace(SETTINGS, lora=LoraConfig(r=4, alpha=8), epochs=3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     data = encode(pairs(8), ChatTokenizer.load(start), 2048)
-    references = train_module._references({"previous": start}, start, model, _no, data, 2048)
+    references = References({"previous": measure(model, data, 2048)})
     adapted = train_module._attach(model, LoraConfig(r=4, alpha=8), settings.seed)
-    optimise(model, data, references, DNO(), settings, lambda _step, _total: None)
+    optimise(model, data, references, DNO(), settings, lambda _step, _total: None, pytest.fail)
     names = [name for name, weight in model.named_parameters() if weight.requires_grad]
     assert len(names) == 2 * 2 * 7
     assert all("lora_" in name for name in names)
@@ -469,37 +451,115 @@ def test_lora_trains_adapters_alone_and_merges_them(
     assert summary.after["loss"] < summary.steps[0].loss
 
 
-def _no(path: Path) -> PreTrainedModel:
-    raise AssertionError(f"{path} is the start model, which is loaded already")
-
-
 @dataclass(frozen=True)
 class Broken(DNO):
-    """A DNO whose loss is not a number from the given call on."""
+    """A DNO whose loss, or its gradient, is not a number from the given call on."""
 
     healthy: int = 0
+    gradient: bool = False
 
     def loss(self, policy: LogProbs, references: Mapping[str, LogProbs], batch: Batch) -> Loss:
         loss = super().loss(policy, references, batch)
         calls.append(1)
-        return loss._replace(mean=loss.mean * math.nan) if len(calls) > self.healthy else loss
+        if len(calls) <= self.healthy:
+            return loss
+        if self.gradient:  # of √0 at 0
+            return loss._replace(mean=loss.mean + (policy.sums - policy.sums).square().sum().sqrt())
+        return loss._replace(mean=loss.mean * math.nan)
 
 
 calls: list[int] = []
 
 
-@pytest.mark.parametrize(
-    ("healthy", "message"),
-    [(1, "step 2 of 2 is nan, on the prompts 'p[0-3]', 'p[0-3]'"), (2, "all examples is nan")],
-)
-def test_a_loss_that_is_no_number_ends_training(
-    start: Path, tmp_path: Path, healthy: int, message: str
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=4, alpha=8)])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_what_is_no_number_ends_training_with_the_weights_before_it(
+    start: Path, tmp_path: Path, gradient: bool, lora: LoraConfig | None
 ) -> None:
+    settings = replace(SETTINGS, batch_size=2, epochs=1, learning_rate=1e-2, lora=lora)
+    for folder, healthy in ((tmp_path / "a", 1), (tmp_path / "b", 0)):
+        calls.clear()
+        method = Broken(healthy=healthy, gradient=gradient)
+        what = "the gradient's norm" if gradient else "the loss"
+        message = f"{what} of step {healthy + 1} of 2 is nan, on the prompts 'p[0-3]', 'p[0-3]'"
+        with pytest.raises(HarnessError, match=message) as caught:
+            run(start, folder / "out", pairs(4), method=method, settings=settings)
+        assert not (folder / "out").exists()
+        assert (folder / LAST_GOOD).exists() == (healthy == 1)
+    assert LAST_GOOD not in str(caught.value)
+    # One step of two examples, and a rate that was to fall to nought over two.
+    data = encode(pairs(4), ChatTokenizer.load(start), 2048)
+    good = load_model(tmp_path / "a" / LAST_GOOD, CPU)
+    before = all_logprobs(load_model(start, CPU), data.rows, 2048).sums
+    after = all_logprobs(good, data.rows, 2048).sums
+    first, *_ = schedule(4, 2, 1, settings.seed)
+    assert torch.isfinite(after).all()
+    moved = (after - before).view(2, 4)[:, list(first)]
+    assert (moved[0] > moved[1]).all()
+
+
+def test_a_loss_that_is_no_number_after_the_last_step(start: Path, tmp_path: Path) -> None:
     calls.clear()
     settings = replace(SETTINGS, batch_size=2, epochs=1)
-    with pytest.raises(HarnessError, match=message):
-        run(start, tmp_path / "out", pairs(4), method=Broken(healthy=healthy), settings=settings)
+    with pytest.raises(HarnessError, match="all examples is nan"):
+        run(start, tmp_path / "out", pairs(4), method=Broken(healthy=2), settings=settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_out_of_memory_halves_the_forward_passes_aloud(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(start, tmp_path / "expected", pairs(8))
+    said: list[str] = []
+    seen: list[int] = []
+
+    def scarce(model: PreTrainedModel, rows: tuple[Row, ...]) -> LogProbs:
+        seen.append(tokens(rows))
+        if tokens(rows) > 200:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return completion_logprobs(model, rows)
+
+    monkeypatch.setattr("harness.training.optimise.completion_logprobs", scarce)
+    found = run(start, tmp_path / "found", pairs(8), say=said.append)
+    assert [n for n in seen if n > 200] == seen[: len(said)]
+    assert [int(line.split()[-3]) for line in said] == [1024, 512, 256, 128]
+    assert [s.loss for s in found.steps] == pytest.approx([s.loss for s in expected.steps])
+    monkeypatch.setattr(
+        "harness.training.optimise.completion_logprobs",
+        lambda *_: scarce(model=None, rows=rows(start, 8)),
+    )
+    with pytest.raises(HarnessError, match=r"out of memory .*; lower train\.micro_batch_tokens"):
+        run(start, tmp_path / "never", pairs(8), say=said.append)
+
+
+def test_checkpointing_changes_memory_alone(start: Path, tmp_path: Path) -> None:
+    for lora in (None, LoraConfig(r=4, alpha=8)):
+        plain = replace(SETTINGS, lora=lora)
+        found = [
+            run(
+                start,
+                tmp_path / f"{lora}{on}",
+                pairs(8),
+                settings=replace(plain, gradient_checkpointing=on),
+            )
+            for on in (False, True)
+        ]
+        assert [s.loss for s in found[0].steps] == pytest.approx(
+            [s.loss for s in found[1].steps], abs=1e-6
+        )
+        assert digest(tmp_path / f"{lora}False") == digest(tmp_path / f"{lora}True")
+
+
+def test_processes_share_a_step_by_prompts(start: Path) -> None:
+    data = encode(labelled(10), ChatTokenizer.load(start), 2048)
+    step = (0, 1, 2, 5, 6, 7, 8, 9)
+    shares = [share_of(data, step, rank, 3) for rank in range(3)]
+    assert sorted(i for share in shares for i in share) == list(step)
+    owners = {data.ids[i]: rank for rank, share in enumerate(shares) for i in share}
+    assert all(owners[data.ids[i]] == rank for rank, share in enumerate(shares) for i in share)
+    loads = [tokens(data.select(share)) for share in shares]
+    assert max(loads) - min(loads) <= max(tokens(data.select([i])) for i in step) * 2
+    assert [share_of(data, (3,), rank, 2) for rank in range(2)] == [[3], []]
 
 
 # --- against TRL ------------------------------------------------------------------------------

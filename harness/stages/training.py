@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 from harness import codec
-from harness.config import deciding
+from harness.config import RunConfig, deciding
 from harness.experiment import Experiment
 from harness.policy import Policy
-from harness.records import TrainStep, TrainSummary
+from harness.records import TrainSummary
+from harness.registry import settings_of
 from harness.stages.common import Context
 from harness.stages.examples import read_examples
-from harness.store import Artifact, Stage, Workspace
-from harness.types import Plan, Usage
+from harness.store import Artifact, Stage, Workspace, sha256_text
+from harness.types import Example, LogProbs, Plan, Usage
 
-POLICY, TRAIN = "policy", "train.json"
+if TYPE_CHECKING:
+    from harness.training.train import TrainSettings
+
+POLICY, TRAIN, LOGPROBS = "policy", "train.json", "logprobs.json"
 
 
 def train_stage(
@@ -36,10 +42,11 @@ def train_stage(
     config = experiment.config
 
     def work(space: Workspace) -> None:
-        from harness.training.train import TrainSettings, train
+        from harness.training.launch import MethodByName, train_together
+        from harness.training.train import LAST_GOOD, train
 
         context.release()
-        settings = config.train
+        space.directory(LAST_GOOD)
         out = space.directory(POLICY)
         made = read_examples(examples)
         chosen = sorted(drawn(len(made), config.seed, iteration)[:most])
@@ -48,32 +55,30 @@ def train_stage(
             shutil.copytree(start.path, out)
             space.write_json(TRAIN, codec.dump(TrainSummary(0, 0, (), {})))
             return
-        batch_size = settings.batch_size or experiment.method.defaults.batch_size
-        epochs = settings.epochs or experiment.method.defaults.epochs
-        with context.reporter.track("training", epochs * -(-len(rows) // batch_size)) as advance:
-
-            def on_step(_step: TrainStep, _total: int) -> None:
-                advance(1)
-
-            summary = train(
+        settings = _resolved(experiment)
+        known = {
+            name: read_logprobs(
+                space.ensure(logprobs_stage(config, policy, rows, settings, plan.mismatched))
+            )
+            for name, policy in references.items()
+        }
+        processes = config.train.processes
+        method = MethodByName(config.method, settings_of(experiment.method))
+        total = settings.epochs * -(-len(rows) // settings.batch_size)
+        with context.reporter.track("training", total) as advance:
+            train_it = (
+                partial(train, method=experiment.method)
+                if processes == 1
+                else partial(train_together, processes, method=method)
+            )
+            summary = train_it(
                 start=start.path,
-                references={name: policy.path for name, policy in references.items()},
+                references=known,
                 examples=rows,
-                method=experiment.method,
-                settings=TrainSettings(
-                    learning_rate=settings.learning_rate
-                    or experiment.method.defaults.learning_rate,
-                    epochs=epochs,
-                    batch_size=batch_size,
-                    micro_batch_tokens=settings.micro_batch_tokens,
-                    warmup=settings.warmup,
-                    max_grad_norm=settings.max_grad_norm,
-                    lora=settings.lora,
-                    seed=config.seed,
-                    device=config.device,
-                ),
+                settings=settings,
                 out=out,
-                on_step=on_step,
+                on_step=lambda _step, _total: advance(1),
+                say=context.reporter.say,
                 mismatched=plan.mismatched,
             )
         summary = replace(summary, set_aside=len(made) - len(rows))
@@ -97,6 +102,69 @@ def train_stage(
         seed=config.seed,
         work=work,
         label="train",
+    )
+
+
+def logprobs_stage(
+    config: RunConfig,
+    policy: Policy,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    mismatched: bool,
+) -> Stage:
+    """The log-probs of a training's examples under one of its references. Trainings that differ in
+    what comes after (rate, method, steps) share it."""
+    from harness.training.train import encoded
+
+    data = encoded(policy.path, examples, mismatched)
+    rows = [*data.rows, *data.mismatched(range(len(data)))]
+
+    def work(space: Workspace) -> None:
+        from harness.training.launch import measure_together
+        from harness.training.references import dump, policy_logprobs
+
+        if config.train.processes == 1:
+            found = policy_logprobs(policy.path, data, settings)
+        else:
+            found = measure_together(
+                config.train.processes, policy.path, examples, settings, mismatched
+            )
+        space.write_json(LOGPROBS, dump(found))
+
+    return Stage(
+        name="logprobs",
+        version=1,
+        params={"mismatched": mismatched},
+        inputs={"policy": policy.digest, "rows": sha256_text(codec.line(codec.dump(rows)))},
+        seed=0,  # nothing is drawn
+        work=work,
+        label="measure a reference",
+    )
+
+
+def read_logprobs(artifact: Artifact) -> LogProbs:
+    from harness.training.references import load
+
+    return load(codec.read_json(artifact.path / LOGPROBS, "The file of log-probs"))
+
+
+def _resolved(experiment: Experiment) -> TrainSettings:
+    """The run's settings, with the method's own where the run has none."""
+    from harness.training.train import TrainSettings
+
+    config, defaults = experiment.config, experiment.method.defaults
+    settings = config.train
+    return TrainSettings(
+        learning_rate=settings.learning_rate or defaults.learning_rate,
+        epochs=settings.epochs or defaults.epochs,
+        batch_size=settings.batch_size or defaults.batch_size,
+        micro_batch_tokens=settings.micro_batch_tokens,
+        warmup=settings.warmup,
+        max_grad_norm=settings.max_grad_norm,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        lora=settings.lora,
+        seed=config.seed,
+        device=config.device,
     )
 
 

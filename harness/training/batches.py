@@ -42,6 +42,10 @@ class Encoded:
         """[k · n] rows in the order of `LogProbs`: the first side of all examples first."""
         return tuple(row for side in self.sides for row in side)
 
+    def length(self, indices: Sequence[int]) -> int:
+        """Tokens of all rows of some examples, each with its prompt."""
+        return sum(len(side[i].ids) for side in self.sides for i in indices)
+
     def select(self, indices: Sequence[int]) -> tuple[Row, ...]:
         """[k · len(indices)] rows of some examples, in the order of `LogProbs`."""
         return tuple(side[i] for side in self.sides for i in indices)
@@ -172,6 +176,23 @@ def micro_batches(data: Encoded, step: Sequence[int], most: int) -> Iterator[tup
         part.append(i)
     if part:
         yield tuple(part)
+
+
+def share_of(data: Encoded, step: Sequence[int], rank: int, count: int) -> list[int]:
+    """The examples of a step that process `rank` of `count` takes: whole prompts, such that all
+    have about as many tokens. Where there are fewer prompts than processes, some have none."""
+    prompts: dict[str, list[int]] = {}
+    for i in step:
+        prompts.setdefault(data.ids[i], []).append(i)
+    sizes = {name: tokens(data.select(indices)) for name, indices in prompts.items()}
+    loads = [0] * count
+    mine: list[int] = []
+    for name in sorted(prompts, key=lambda name: (-sizes[name], name)):
+        least = loads.index(min(loads))
+        loads[least] += sizes[name]
+        if least == rank:
+            mine += prompts[name]
+    return mine
 
 
 def parts_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from harness.config import LoraConfig
-from harness.engines.logprobs import all_logprobs
-from harness.engines.packing import Row
 from harness.errors import HarnessError
 from harness.models.chat import ChatTokenizer, context_length
 from harness.models.linear import use_onednn
-from harness.models.load import load_model, pick_device
 from harness.records import TrainStep, TrainSummary
 from harness.training.batches import Encoded, References, encode
-from harness.training.optimise import optimise
+from harness.training.checkpointing import checkpoint_layers
+from harness.training.memory import keep_freed_memory
+from harness.training.optimise import NotFiniteError, optimise
+from harness.training.processes import rank
+from harness.training.references import load_policy, measure
 from harness.types import Example, LogProbs, Method
 
 if TYPE_CHECKING:
@@ -39,13 +39,18 @@ _TOKENIZER_FILES = (
 )
 
 
+LAST_GOOD = "last-good"
+"""The folder beside the policy's where training that fails leaves the weights it had."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """Training's numbers with nothing left open.
 
     `batch_size` counts examples an optimiser step, `micro_batch_tokens` tokens a forward pass
     (memory and speed only: results are the same up to float32 rounding); `warmup` is a share of
-    all steps; `lora` None trains all weights.
+    all steps; `gradient_checkpointing` computes each layer's activations again in the backward pass
+    and holds none; `lora` None trains all weights.
     """
 
     learning_rate: float
@@ -54,6 +59,7 @@ class TrainSettings:
     micro_batch_tokens: int
     warmup: float
     max_grad_norm: float
+    gradient_checkpointing: bool
     lora: LoraConfig | None
     seed: int
     device: Literal["auto", "cpu", "cuda"]
@@ -62,93 +68,58 @@ class TrainSettings:
 def train(
     *,
     start: Path,
-    references: Mapping[str, Path],
+    references: Mapping[str, LogProbs],
     examples: Sequence[Example],
     method: Method,
     settings: TrainSettings,
     out: Path,
     on_step: Callable[[TrainStep, int], None],
+    say: Callable[[str], None],
     mismatched: bool = False,
 ) -> TrainSummary:
     """Train the model in `start` by `method` and save it to `out`, a whole model folder.
 
-    `references` are the folders of the policies that the method's loss compares with; `on_step`
-    gets each optimiser step and how many there will be; `mismatched` also measures prompts with
-    other prompts' answers. Examples to which a reference gives no probability at all are left
-    out: there is no log-ratio to learn from. Same arguments, same machine: same bytes,
-    in float32. HarnessError, and no `out`, where the examples cannot be trained on or the loss
-    is not finite.
+    `references` are what the method's loss compares with: `policy_logprobs` of the `encoded`
+    examples, by name. `on_step` gets each optimiser step and how many there will be, `say` what the
+    user should know. `mismatched` also measures prompts with other prompts' answers. Examples to
+    which a reference gives no probability at all are left out: there is no log-ratio to learn
+    from. Same arguments, same machine: same bytes, in float32. HarnessError where the examples
+    cannot be trained on or the loss is not finite; then there is no `out`, but beside it
+    `LAST_GOOD` where steps were taken before.
+
+    Where several processes run this together, they share each step's examples, and the first one
+    saves and speaks.
     """
-    device = pick_device(settings.device)
-
-    def load(path: Path) -> PreTrainedModel:
-        # Float32 on a GPU too: a small step on a bfloat16 weight rounds to no step at all.
-        return load_model(path, device, torch.float32)
-
-    data = encode(examples, ChatTokenizer.load(start), context_length(start), mismatched)
-    model = load(start)
-    compared = _references(references, start, model, load, data, settings.micro_batch_tokens)
-    data, compared = _finite(data, compared)
+    keep_freed_memory()
+    data, compared = _finite(encoded(start, examples, mismatched), References(references))
+    model = load_policy(start, settings)
     lora = None if settings.lora is None else _attach(model, settings.lora, settings.seed)
-    steps, tokens = optimise(model, data, compared, method, settings, on_step)
-    if lora is not None:
-        model = lora.merge_and_unload()
-    measured = all_logprobs(model, _all_rows(data), settings.micro_batch_tokens)
-    policy = _split(measured, data)
+    if settings.gradient_checkpointing:
+        checkpoint_layers(model)
+
+    try:
+        steps, tokens = optimise(model, data, compared, method, settings, on_step, say)
+    except NotFiniteError as error:
+        if error.step == 1:
+            raise
+        last_good = out.with_name(LAST_GOOD)
+        _save(_merged(model, lora), start, last_good)
+        raise HarnessError(f"{error} The weights before that step are in {last_good}.") from None
+    except torch.OutOfMemoryError as error:
+        raise HarnessError(
+            f"out of memory ({str(error).splitlines()[0]}); lower train.micro_batch_tokens, set "
+            "train.gradient_checkpointing=true, or train LoRA adapters (train.lora.r=16)."
+        ) from None
+    model = _merged(model, lora)
+    policy = measure(model, data, settings.micro_batch_tokens)
     after = _after(method, policy, compared, data)
     _save(model, start, out)
     return TrainSummary(len(data), tokens, steps, after, len(examples) - len(data))
 
 
-def _references(
-    paths: Mapping[str, Path],
-    start: Path,
-    model: PreTrainedModel,
-    load: Callable[[Path], PreTrainedModel],
-    data: Encoded,
-    tokens: int,
-) -> References:
-    """Log-probs of all rows under each reference; a path that occurs twice is computed once.
-
-    `model` is the start policy before any step. Others are loaded one after another.
-    """
-    rows = _all_rows(data)
-    found: dict[Path, LogProbs] = {}
-    for path in paths.values():
-        real = path.resolve()
-        if real in found:
-            continue
-        if real == start.resolve():
-            found[real] = all_logprobs(model, rows, tokens)
-        else:
-            found[real] = _path_logprobs(load, path, rows, tokens)
-    return References({name: _split(found[path.resolve()], data) for name, path in paths.items()})
-
-
-def _path_logprobs(
-    load: Callable[[Path], PreTrainedModel], path: Path, rows: Sequence[Row], tokens: int
-) -> LogProbs:
-    """`all_logprobs` under a model that is loaded for this and freed again."""
-    model = load(path)
-    try:
-        return all_logprobs(model, rows, tokens)
-    finally:
-        del model
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def _all_rows(data: Encoded) -> tuple[Row, ...]:
-    """The rows to measure: the examples', then those with other prompts' answers."""
-    return (*data.rows, *data.mismatched(range(len(data))))
-
-
-def _split(found: LogProbs, data: Encoded) -> LogProbs:
-    """The log-probs of `_all_rows`, the second part as `mismatched`."""
-    own = len(data.rows)
-    others = None if data.others is None else found.sums[own:]
-    return LogProbs(found.sums[:own], found.lengths[:own], others)
+def encoded(start: Path, examples: Sequence[Example], mismatched: bool) -> Encoded:
+    """Examples as the model in `start` reads them; HarnessError where it cannot."""
+    return encode(examples, ChatTokenizer.load(start), context_length(start), mismatched)
 
 
 def _finite(data: Encoded, references: References) -> tuple[Encoded, References]:
@@ -184,6 +155,10 @@ def _attach(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
     return adapted
 
 
+def _merged(model: PreTrainedModel, lora: PeftModel | None) -> PreTrainedModel:
+    return model if lora is None else lora.merge_and_unload()
+
+
 def _after(
     method: Method, policy: LogProbs, references: References, data: Encoded
 ) -> dict[str, float]:
@@ -206,7 +181,9 @@ def _after(
 
 
 def _save(model: PreTrainedModel, start: Path, out: Path) -> None:
-    """Weights and config of `model` with the tokenizer's files of `start`."""
+    """Weights and config of `model` with the tokenizer's files of `start`, by the first process."""
+    if rank() > 0:
+        return
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     for pattern in _TOKENIZER_FILES:
