@@ -242,7 +242,7 @@ def test_a_run_and_an_evaluation_on_it(command: Command, tmp_path: Path) -> None
     assert {row["generator_1"] for row in annotations} == {"gpt4_1106_preview"}
     assert len({row["dataset"] for row in annotations}) > 1
     # a judge that leans on the baseline does not rank it: then the opponent is the start
-    told = command.plan(tmp_path / "other", "--iters", 1, *small)
+    told = command.plan(tmp_path / "other", "--iters", 1, "--judge", "reference", *small)
     assert told["opponent"] == "iteration 0 (tiny)"
     # where the data lie may change between two starts of one run
     moved = tmp_path / "moved"
