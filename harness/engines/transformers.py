@@ -158,7 +158,8 @@ class TransformersEngine:
             input_ids=ids, attention_mask=mask, position_ids=positions(mask),
             use_cache=False, logits_to_keep=1,
         ).logits  # fmt: skip
-        return logits[:, -1].float().softmax(-1)[:, tokens].tolist()
+        found: list[list[float]] = logits[:, -1].float().softmax(-1)[:, tokens].tolist()
+        return found
 
     def _loaded(self) -> PreTrainedModel:
         if self._model is None:
