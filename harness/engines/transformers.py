@@ -158,8 +158,7 @@ class TransformersEngine:
             input_ids=ids, attention_mask=mask, position_ids=positions(mask),
             use_cache=False, logits_to_keep=1,
         ).logits  # fmt: skip
-        found: list[list[float]] = logits[:, -1].float().softmax(-1)[:, tokens].tolist()
-        return found
+        return logits[:, -1].float().softmax(-1)[:, tokens].tolist()
 
     def _loaded(self) -> PreTrainedModel:
         if self._model is None:

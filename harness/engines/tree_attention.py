@@ -64,9 +64,8 @@ def _causal(segment: Segment, device: torch.device) -> Tensor:
 class _ByProducts(torch.autograd.Function):
     """The same for [heads, tokens, dim] and [groups, tokens, dim], to [tokens, heads, dim].
 
-    The query heads of a group share its keys, so they stand in one matrix with a row a token and
-    head: [tokens · heads a group, dim]. Probabilities are computed again in the backward pass, so
-    memory grows with the tokens and not with their square.
+    The query heads of a group stand in one matrix of more rows. Probabilities are computed again
+    in the backward pass, so memory grows with the tokens and not with their square.
     """
 
     @staticmethod
@@ -74,64 +73,66 @@ class _ByProducts(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment],
         scale: float,
     ) -> Tensor:  # fmt: skip
-        groups, tokens, dim = value.shape
-        queries = _by_group(query.transpose(0, 1), groups).mul_(scale)
-        key, value = key.contiguous(), value.contiguous()
-        out = torch.empty_like(queries)
+        heads, tokens, dim = query.shape
+        groups = key.shape[0]
+        out = query.new_empty(tokens, groups, heads // groups, value.shape[-1])
         for s in segments:
-            for g in range(groups):
-                probs = _probabilities(_rows(queries[g], s), _seen(key[g], s, 0), s)
-                _rows(out[g], s).copy_(product(probs, _seen(value[g], s, 0).t()))
-        ctx.save_for_backward(queries, key, value)
+            for g, (q, k, v) in enumerate(_groups(query, key, value, s, scale)):
+                mixed = product(_probabilities(q, k, s), v.t())
+                out[s.start : s.end, g] = mixed.view(heads // groups, -1, dim).transpose(0, 1)
+        ctx.save_for_backward(query, key, value)
         ctx.segments, ctx.scale = segments, scale
-        return out.transpose(0, 1).reshape(tokens, -1, dim)
+        return out.flatten(1, 2)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        queries, key, value = ctx.saved_tensors
-        groups, tokens, repeats, dim = queries.shape
-        d_out = _by_group(grads[0], groups)
-        d_queries = torch.empty_like(queries)
-        d_key, d_value = torch.zeros_like(key), torch.zeros_like(value)
+        query, key, value = ctx.saved_tensors
+        heads, tokens, dim = query.shape
+        groups = key.shape[0]
+        grad = grads[0].view(tokens, groups, heads // groups, -1)
+        # In memory [tokens, heads, dim], as the projections before want them.
+        d_query = query.new_empty(tokens, groups, heads // groups, dim)
+        d_key = key.new_zeros(tokens, groups, dim)
+        d_value = value.new_zeros(tokens, groups, value.shape[-1])
         for s in ctx.segments:
             prefix = s.prefix_end - s.prefix_start
-            for g in range(groups):
-                q, k, d_o = _rows(queries[g], s), _seen(key[g], s, 0), _rows(d_out[g], s)
+            for g, (q, k, v) in enumerate(_groups(query, key, value, s, ctx.scale)):
                 probs = _probabilities(q, k, s)
-                d_probs = product(d_o, _seen(value[g], s, 0))
+                d_out = grad[s.start : s.end, g].transpose(0, 1).flatten(0, 1)
+                d_probs = product(d_out, v)
                 d_scores = torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
-                _rows(d_queries[g], s).copy_(product(d_scores, k.t()))
+                d_q = product(d_scores, k.t()).mul_(ctx.scale)
+                d_query[s.start : s.end, g] = d_q.view(heads // groups, -1, dim).transpose(0, 1)
                 for total, own in (
-                    (d_key[g], product(d_scores.t(), q.t())),
-                    (d_value[g], product(probs.t(), d_o.t())),
+                    (d_key, product(d_scores.t(), q.t())),
+                    (d_value, product(probs.t(), d_out.t())),
                 ):
-                    total[s.prefix_start : s.prefix_end] += own[:prefix]
-                    total[s.start : s.end] += own[prefix:]
-        d_query = d_queries.mul_(ctx.scale).transpose(1, 2).reshape(groups * repeats, tokens, dim)
-        return d_query, d_key, d_value, None, None
-
-
-def _by_group(states: Tensor, groups: int) -> Tensor:
-    """[tokens, heads, dim] as a new [groups, tokens, heads a group, dim]."""
-    return (
-        states.unflatten(1, (groups, -1))
-        .transpose(0, 1)
-        .clone(  # type: ignore[no-untyped-call]
-            memory_format=torch.contiguous_format
+                    total[s.prefix_start : s.prefix_end, g] += own[:prefix]
+                    total[s.start : s.end, g] += own[prefix:]
+        return (
+            d_query.flatten(1, 2).transpose(0, 1),
+            d_key.transpose(0, 1),
+            d_value.transpose(0, 1),
+            None,
+            None,
         )
-    )
 
 
-def _rows(states: Tensor, s: Segment) -> Tensor:
-    """A segment's part of one group's [tokens, heads a group, dim] as a matrix."""
-    return states[s.start : s.end].view(-1, states.shape[-1])
+def _groups(
+    query: Tensor, key: Tensor, value: Tensor, s: Segment, scale: float
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Each group's scaled queries [heads a group · own, dim], its keys and values [seen, dim]."""
+    groups = key.shape[0]
+    own = query[:, s.start : s.end] * scale
+    queries = own.reshape(groups, -1, query.shape[-1])
+    return list(zip(queries, _seen(key, s, 1), _seen(value, s, 1), strict=True))
 
 
 def _probabilities(query: Tensor, key: Tensor, s: Segment) -> Tensor:
     own = s.end - s.start
     scores = product(query, key)
-    later = scores.view(own, -1, len(key))[..., len(key) - own :]
-    later += _later(-(-own // 256) * 256)[:own, None, :own]
+    later = scores.view(-1, own, len(key))[..., len(key) - own :]
+    later += _later(-(-own // 256) * 256)[:own, :own]
     return torch.softmax(scores, -1)
 
 
