@@ -7,7 +7,6 @@ upper triangles of the segments themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -77,8 +76,9 @@ class _ByProducts(torch.autograd.Function):
         groups = key.shape[0]
         out = query.new_empty(tokens, groups, heads // groups, value.shape[-1])
         for s in segments:
-            for g, (q, k, v) in enumerate(_groups(query, key, value, s, scale)):
-                mixed = product(_probabilities(q, k, s), v.t())
+            above = _above(s, heads // groups, query)
+            for g, (q, k, v) in enumerate(_groups(query, key, value, s)):
+                mixed = product(_probabilities(q, k, above, scale), v.t())
                 out[s.start : s.end, g] = mixed.view(heads // groups, -1, dim).transpose(0, 1)
         ctx.save_for_backward(query, key, value)
         ctx.segments, ctx.scale = segments, scale
@@ -95,13 +95,15 @@ class _ByProducts(torch.autograd.Function):
         d_key = key.new_zeros(tokens, groups, dim)
         d_value = value.new_zeros(tokens, groups, value.shape[-1])
         for s in ctx.segments:
+            above = _above(s, heads // groups, query)
             prefix = s.prefix_end - s.prefix_start
-            for g, (q, k, v) in enumerate(_groups(query, key, value, s, ctx.scale)):
-                probs = _probabilities(q, k, s)
+            for g, (q, k, v) in enumerate(_groups(query, key, value, s)):
+                probs = _probabilities(q, k, above, ctx.scale)
                 d_out = grad[s.start : s.end, g].transpose(0, 1).flatten(0, 1)
                 d_probs = product(d_out, v)
                 d_scores = torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
-                d_q = product(d_scores, k.t()).mul_(ctx.scale)
+                d_scores *= ctx.scale
+                d_q = product(d_scores, k.t())
                 d_query[s.start : s.end, g] = d_q.view(heads // groups, -1, dim).transpose(0, 1)
                 for total, own in (
                     (d_key, product(d_scores.t(), q.t())),
@@ -119,24 +121,22 @@ class _ByProducts(torch.autograd.Function):
 
 
 def _groups(
-    query: Tensor, key: Tensor, value: Tensor, s: Segment, scale: float
+    query: Tensor, key: Tensor, value: Tensor, s: Segment
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Each group's scaled queries [heads a group · own, dim], its keys and values [seen, dim]."""
+    """Each group's queries [heads a group · own, dim], and keys and values [seen, dim]."""
     groups = key.shape[0]
-    own = query[:, s.start : s.end] * scale
+    own = query[:, s.start : s.end]
     queries = own.reshape(groups, -1, query.shape[-1])
     return list(zip(queries, _seen(key, s, 1), _seen(value, s, 1), strict=True))
 
 
-def _probabilities(query: Tensor, key: Tensor, s: Segment) -> Tensor:
-    own = s.end - s.start
+def _above(segment: Segment, repeats: int, like: Tensor) -> Tensor:
+    """What to add to scores [repeats · own, seen]: −∞ where a token may not look."""
+    allowed = _causal(segment, like.device)
+    bias = like.new_zeros(allowed.shape).masked_fill_(~allowed, -torch.inf)
+    return bias.repeat(repeats, 1)
+
+
+def _probabilities(query: Tensor, key: Tensor, above: Tensor, scale: float) -> Tensor:
     scores = product(query, key)
-    later = scores.view(-1, own, len(key))[..., len(key) - own :]
-    later += _later(-(-own // 256) * 256)[:own, :own]
-    return torch.softmax(scores, -1)
-
-
-@lru_cache(maxsize=1)
-def _later(size: int) -> Tensor:
-    """−∞ above the diagonal: tokens do not look at those after them."""
-    return torch.full((size, size), -torch.inf).triu(1)
+    return torch.softmax(torch.add(above, scores, alpha=scale, out=scores), -1)
