@@ -44,6 +44,7 @@ from in_process import Harness, Told, disk
 
 if TYPE_CHECKING:
     from judge_server import JudgeServer
+    from transformers import PreTrainedModel
 
     from harness.access import Access
 
@@ -123,6 +124,36 @@ def models_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("HARNESS_HOME", str(home))
         pull("tiny", lambda _line: None)
     return home
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model's folder. Never written to."""
+    from harness.models import tiny
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.build(folder, lambda _line: None)
+    return folder
+
+
+@pytest.fixture
+def model(start: Path) -> PreTrainedModel:
+    import torch
+
+    from harness.models.load import load_model
+
+    return load_model(start, torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Waking a second thread for a model this small costs more than it brings."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

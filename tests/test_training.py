@@ -1,258 +1,39 @@
-"""Training: exact whatever the micro-batches, deterministic, and the same as TRL's DPO."""
+"""Training: exact whatever the micro-batches, deterministic, and a whole model at its end."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
+from small_training import CPU, SETTINGS, demos, digest, labelled, pairs, prompt, rows, run
 from transformers import PreTrainedModel
 
 from harness.config import LoraConfig
 from harness.engines.logprobs import all_logprobs, completion_logprobs
 from harness.engines.packing import Row, tokens
 from harness.errors import HarnessError
-from harness.models import tiny
 from harness.models.chat import ChatTokenizer
 from harness.models.load import load_model
 from harness.records import TrainStep, TrainSummary
 from harness.training import train as train_module
-from harness.training.batches import References, encode, micro_batches, schedule, share_of
+from harness.training.batches import References, encode, schedule, share_of
 from harness.training.optimise import optimise
 from harness.training.references import measure, policy_logprobs
-from harness.training.train import LAST_GOOD, TrainSettings, encoded, train
+from harness.training.train import LAST_GOOD, encoded, train
 from harness.types import (
     Batch,
-    Completion,
-    Demo,
-    Example,
-    Labelled,
     LogProbs,
     Loss,
-    Message,
-    Method,
-    Pair,
-    Prompt,
 )
 from trainers.dno import DNO
-from trainers.ipo import IPO
 from trainers.kto import KTO
 from trainers.sft import SFT
 
-CPU = torch.device("cpu")
-SETTINGS = TrainSettings(
-    learning_rate=1e-3,
-    epochs=2,
-    batch_size=8,
-    micro_batch_tokens=2048,
-    warmup=0.0,
-    max_grad_norm=1.0,
-    gradient_checkpointing=False,
-    lora=None,
-    seed=0,
-    device="cpu",
-)
-TEXT = "the sea wind bread water answer is a long short river planet rings first then list"
-WORDS = TEXT.split()
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny.build(folder, lambda _line: None)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Waking a second thread for a model this small costs more than it brings."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def model(start: Path) -> PreTrainedModel:
-    return load_model(start, CPU, torch.float32)
-
-
-def prompt(number: int) -> Prompt:
-    random = Random(number)
-    text = " ".join(random.choices(WORDS, k=random.randint(2, 12)))
-    return Prompt(f"p{number}", (Message("user", text),))
-
-
-def completion(number: int, side: int) -> Completion:
-    random = Random(f"{number}/{side}")
-    text = " ".join(random.choices(WORDS, k=random.randint(1, 15)))
-    return Completion(f"p{number}", side, text)
-
-
-def pairs(count: int) -> list[Example]:
-    return [
-        Pair(prompt(i), completion(i, 0), completion(i, 1), 0.75, 0.25, weight=1 + i % 2)
-        for i in range(count)
-    ]
-
-
-def demos(count: int) -> list[Example]:
-    return [Demo(prompt(i), completion(i, 0)) for i in range(count)]
-
-
-def labelled(count: int) -> list[Example]:
-    """Two answers a prompt, one good and one bad."""
-    return [
-        Labelled(prompt(i // 2), completion(i // 2, i % 2), desirable=i % 2 == 0)
-        for i in range(count)
-    ]
-
-
-def run(
-    start: Path,
-    out: Path,
-    examples: list[Example],
-    method: Method | None = None,
-    references: Mapping[str, Path] | None = None,
-    settings: TrainSettings = SETTINGS,
-    mismatched: bool = False,
-    on_step: Callable[[TrainStep, int], None] = lambda _step, _total: None,
-    say: Callable[[str], None] = pytest.fail,
-) -> TrainSummary:
-    known: dict[str, LogProbs] = {}
-    for name, path in ({"previous": start} if references is None else references).items():
-        known[name] = policy_logprobs(path, encoded(start, examples, mismatched), settings)
-    return train(
-        start=start,
-        references=known,
-        examples=examples,
-        method=DNO() if method is None else method,
-        settings=settings,
-        out=out,
-        on_step=on_step,
-        say=say,
-        mismatched=mismatched,
-    )
-
-
-def digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-
-
-def rows(start: Path, count: int) -> tuple[Row, ...]:
-    return encode(pairs(count), ChatTokenizer.load(start), 2048).rows
-
-
-# --- log-probabilities ------------------------------------------------------------------------
-
-
-def naive(model: PreTrainedModel, row: Row) -> float:
-    """From all logits of the row alone."""
-    ids = torch.tensor([row.ids])
-    with torch.no_grad():
-        logps = model(ids).logits[0].double().log_softmax(-1)
-    places = range(row.prompt_length, len(row.ids))
-    return sum(float(logps[place - 1, row.ids[place]]) for place in places)
-
-
-def test_logprobs_equal_those_from_full_logits(model: PreTrainedModel, start: Path) -> None:
-    some = rows(start, 5)
-    found = completion_logprobs(model, some)
-    assert found.sums.tolist() == pytest.approx([naive(model, row) for row in some], abs=1e-3)
-    assert found.lengths.tolist() == [row.completion_length for row in some]
-    assert found.sums.dtype == torch.float32
-
-
-def test_padding_and_batching_change_nothing(model: PreTrainedModel, start: Path) -> None:
-    some = rows(start, 6)
-    one_by_one = all_logprobs(model, some, 1)
-    for size in (100, 2000):
-        together = all_logprobs(model, some, size)
-        torch.testing.assert_close(together.sums, one_by_one.sums, atol=2e-4, rtol=0)
-        assert together.lengths.tolist() == one_by_one.lengths.tolist()
-
-
-def test_the_pad_token_inside_a_completion_counts(model: PreTrainedModel) -> None:
-    row = Row((5, 6, 0, 0, 2), 2)
-    found = completion_logprobs(model, [row, Row((5, 6, 7, 8, 9, 10, 11), 2)])
-    assert found.lengths.tolist() == [3, 5]
-    assert found.sums.tolist()[0] == pytest.approx(naive(model, row), abs=1e-4)
-
-
-def test_logits_are_what_the_model_makes_of_them(start: Path) -> None:
-    """A model that changes its logits after the output layer keeps doing so."""
-    from transformers import Gemma2Config, Gemma2ForCausalLM
-
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 600}
-    torch.manual_seed(0)
-    config = Gemma2Config(**sizes, **heads, final_logit_softcapping=0.05, pad_token_id=0)
-    capped = Gemma2ForCausalLM(config).eval()
-    some = rows(start, 2)
-    found = completion_logprobs(capped, some).sums.tolist()
-    assert found == pytest.approx([naive(capped, row) for row in some], abs=1e-3)
-
-
-# --- examples ---------------------------------------------------------------------------------
-
-
-def test_sampled_ids_are_used_as_they_are(start: Path) -> None:
-    sampled = Completion("p0", 0, "not what the ids say", token_ids=(9, 8, 7))
-    (row,) = encode([Demo(prompt(0), sampled)], ChatTokenizer.load(start), 2048).rows
-    assert row.ids[row.prompt_length :] == (9, 8, 7)
-
-
-def test_batch_is_ordered_like_its_rows(start: Path) -> None:
-    data = encode(pairs(3), ChatTokenizer.load(start), 2048)
-    batch = data.batch([2, 1], CPU)
-    assert batch.weights.tolist() == [1, 2]
-    assert batch.values.tolist() == [0.75, 0.75, 0.25, 0.25]
-    assert batch.desirable.tolist() == [True, True, False, False]
-    assert data.select([2, 1]) == tuple(data.rows[i] for i in (2, 1, 5, 4))
-
-
-def test_single_answers_have_one_row(start: Path) -> None:
-    chat = ChatTokenizer.load(start)
-    labelled = [Labelled(prompt(i), completion(i, 0), desirable=i == 1) for i in range(2)]
-    batch = encode(labelled, chat, 2048).batch([0, 1], CPU)
-    assert batch.desirable.tolist() == [False, True]
-    assert batch.values.tolist() == [0, 0]
-    assert encode(demos(2), chat, 2048).batch([0], CPU).desirable.tolist() == [True]
-
-
-def test_unusable_examples_are_named(start: Path, tmp_path: Path) -> None:
-    chat = ChatTokenizer.load(start)
-    with pytest.raises(HarnessError, match="no examples"):
-        run(start, tmp_path / "out", [])
-    with pytest.raises(HarnessError, match=r"several kinds \(Demo, Pair\)"):
-        run(start, tmp_path / "out", [*pairs(1), *demos(1)])
-    with pytest.raises(HarnessError, match=r"'p0' with its policy completion has .* context of 5"):
-        encode(pairs(1), chat, 5)
-    assert not (tmp_path / "out").exists()
-
-
-def test_steps_depend_on_the_seed_alone(start: Path) -> None:
-    steps = schedule(10, 8, 2, seed=1)
-    assert [len(step) for step in steps] == [8, 2, 8, 2]
-    assert sorted(steps[0] + steps[1]) == sorted(steps[2] + steps[3]) == list(range(10))
-    assert steps == schedule(10, 8, 2, seed=1) != schedule(10, 8, 2, seed=2)
-    data = encode(pairs(10), ChatTokenizer.load(start), 2048)
-    sizes = {i: tokens(data.select([i])) for i in steps[0]}
-    parts = list(micro_batches(data, steps[0], 150))
-    assert len(parts) > 1
-    assert sorted(sum(parts, ())) == sorted(steps[0])
-    assert all(sum(sizes[i] for i in part) <= 150 for part in parts)
-    assert max(sizes, key=lambda i: sizes[i]) in parts[0]
-    assert len(list(micro_batches(data, steps[0], 1))) == 8
-
-
-# --- training ---------------------------------------------------------------------------------
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_micro_batches_change_nothing(start: Path, tmp_path: Path) -> None:
@@ -560,89 +341,3 @@ def test_processes_share_a_step_by_prompts(start: Path) -> None:
     loads = [tokens(data.select(share)) for share in shares]
     assert max(loads) - min(loads) <= max(tokens(data.select([i])) for i in step) * 2
     assert [share_of(data, (3,), rank, 2) for rank in range(2)] == [[3], []]
-
-
-# --- against TRL ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("method", "loss_type", "beta"),
-    # TRL's ipo averages over tokens, and its β is τ
-    [(DNO(), "sigmoid", DNO().beta), (IPO(averaged=True), "ipo", IPO().tau)],
-    ids=["dpo", "ipo"],
-)
-def test_ten_steps_equal_trl(
-    start: Path, tmp_path: Path, method: Method, loss_type: str, beta: float
-) -> None:
-    settings = replace(SETTINGS, batch_size=4, epochs=5, learning_rate=1e-4)
-    examples = [like_trl(pair, ChatTokenizer.load(start)) for pair in pairs(8)]
-    (reference,) = method.plan(1, 1).references
-    ours = run(start, tmp_path / "out", examples, method, {reference: start}, settings)
-    # TRL gets the very steps of ours, in order.
-    order = [index for step in schedule(8, 4, 5, settings.seed) for index in step]
-    again = [examples[i] for i in order]
-    theirs = trl_losses(start, tmp_path / "trl", again, settings, loss_type, beta)
-    assert [step.loss for step in ours.steps] == pytest.approx(theirs, rel=1e-6, abs=1e-5)
-    assert theirs[-1] < theirs[0] - 0.01
-
-
-def like_trl(pair: Example, chat: ChatTokenizer) -> Example:
-    """TRL also trains on what the template writes after the end of a turn: here a line break."""
-    assert isinstance(pair, Pair)
-
-    def longer(completion: Completion) -> Completion:
-        ids = (*chat.completion_ids(completion), *chat.text_ids("\n"))
-        return replace(completion, token_ids=ids)
-
-    return replace(pair, chosen=longer(pair.chosen), rejected=longer(pair.rejected), weight=1.0)
-
-
-def trl_losses(
-    start: Path,
-    folder: Path,
-    examples: list[Example],
-    settings: TrainSettings,
-    loss_type: str,
-    beta: float,
-) -> list[float]:
-    """The losses of TRL's DPOTrainer on consecutive batches of the examples."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TRL's and its dependencies', not ours
-        from datasets import Dataset
-        from transformers import AutoTokenizer
-        from trl import DPOConfig, DPOTrainer
-
-        chat = [
-            {
-                "prompt": [{"role": "user", "content": pair.prompt.instruction}],
-                "chosen": [{"role": "assistant", "content": pair.chosen.text}],
-                "rejected": [{"role": "assistant", "content": pair.rejected.text}],
-            }
-            for pair in examples
-            if isinstance(pair, Pair)
-        ]
-        trainer = DPOTrainer(
-            model=load_model(start, CPU, torch.float32),
-            ref_model=load_model(start, CPU, torch.float32),
-            args=DPOConfig(
-                output_dir=str(folder),
-                loss_type=[loss_type],
-                beta=beta,
-                learning_rate=settings.learning_rate,
-                per_device_train_batch_size=settings.batch_size,
-                num_train_epochs=1,
-                train_sampling_strategy="sequential",
-                gradient_checkpointing=False,
-                bf16=False,
-                use_cpu=True,
-                dataloader_pin_memory=False,
-                logging_steps=1,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-            ),
-            train_dataset=Dataset.from_list(chat),
-            processing_class=AutoTokenizer.from_pretrained(start),
-        )
-        trainer.train()
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -14,7 +14,6 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 from harness.engines.head import target_logprobs
 from harness.engines.logprobs import all_logprobs, can_pack, completion_logprobs
 from harness.engines.packing import Row, batches, pack, tokens
-from harness.models import tiny
 from harness.models.load import load_model
 
 CPU = torch.device("cpu")
@@ -30,10 +29,8 @@ WEIGHTS = torch.tensor([1.0, -2.0, 0.5, 0.25, 3.0, -1.0])
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
-    folder: Path = tmp_path_factory.mktemp("tiny")
-    tiny.build(folder, lambda _line: None)
-    return load_model(folder, CPU, torch.float32)
+def model(start: Path) -> PreTrainedModel:
+    return load_model(start, CPU, torch.float32)
 
 
 def gradients(model: PreTrainedModel, total: Tensor) -> dict[str, Tensor]:

@@ -2,63 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from small_training import SETTINGS as BASE
 
 from harness.config import LoraConfig
 from harness.errors import HarnessError
-from harness.models import tiny
 from harness.models.load import load_model
 from harness.records import TrainStep
 from harness.registry import settings_of
 from harness.training.launch import MethodByName, measure_together, train_together
 from harness.training.references import policy_logprobs
-from harness.training.train import TrainSettings, encoded, train
-from harness.types import Batch, Completion, Example, Labelled, LogProbs, Loss, Message, Prompt
+from harness.training.train import encoded, train
+from harness.types import Completion, Example, Labelled, Message, Prompt
 from trainers.kto import KTO
-from trainers.sft import SFT
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = TrainSettings(
-    learning_rate=1e-3,
-    epochs=2,
-    batch_size=8,
-    micro_batch_tokens=150,
-    warmup=0.0,
-    max_grad_norm=1.0,
-    gradient_checkpointing=True,
-    lora=LoraConfig(r=4, alpha=8),
-    seed=0,
-    device="cpu",
+SETTINGS = replace(
+    BASE, micro_batch_tokens=150, gradient_checkpointing=True, lora=LoraConfig(r=4, alpha=8)
 )
 
 
-@dataclass(frozen=True)
-class Breaks(SFT):
-    """Not a number for the answer of two tokens, or an error for any."""
-
-    crash: bool = False
-
-    def loss(self, policy: LogProbs, references: Mapping[str, LogProbs], batch: Batch) -> Loss:
-        if self.crash:
-            raise RuntimeError("a method's own mistake")
-        loss = super().loss(policy, references, batch)
-        return loss._replace(
-            mean=loss.mean * math.nan if (policy.lengths == 2).any() else loss.mean
-        )
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny.build(folder, lambda _line: None)
-    return folder
+BREAKS = Path(__file__).parent / "breaking_method.py"
 
 
 def examples(count: int) -> list[Example]:
@@ -128,7 +98,7 @@ def test_what_a_process_has_to_say_is_heard(start: Path, tmp_path: Path) -> None
         with pytest.raises(HarnessError, match=message):
             train_together(
                 2, start=start, references={}, examples=[*examples(4), bad],
-                method=MethodByName(f"{__file__}:Breaks", settings),
+                method=MethodByName(f"{BREAKS}:Breaks", settings),
                 settings=replace(SETTINGS, epochs=1, micro_batch_tokens=1), out=tmp_path / "out",
                 on_step=lambda _step, _total: None, say=pytest.fail,
             )  # fmt: skip

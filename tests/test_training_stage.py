@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Command
+from small_training import SETTINGS
 
 from harness.config import RunConfig
 from harness.models import tiny
@@ -18,19 +19,6 @@ from harness.store import Stage, Store
 from harness.training.references import policy_logprobs
 from harness.training.train import TrainSettings, encoded
 from harness.types import Completion, Example, Message, Pair, Prompt
-
-SETTINGS = TrainSettings(
-    learning_rate=1e-3,
-    epochs=2,
-    batch_size=8,
-    micro_batch_tokens=2048,
-    warmup=0.0,
-    max_grad_norm=1.0,
-    gradient_checkpointing=False,
-    lora=None,
-    seed=0,
-    device="cpu",
-)
 
 
 def pairs(count: int) -> list[Example]:
