@@ -135,7 +135,6 @@ def ours(name: str, steps: int) -> Measured:
     from harness.models.chat import ChatTokenizer
     from harness.models.store import resolve
     from harness.training.batches import References, schedule
-    from harness.training.memory import keep_freed_memory
     from harness.training.optimise import optimise
     from harness.training.references import load_policy, measure
     from harness.training.train import TrainSettings, encoded
@@ -160,7 +159,6 @@ def ours(name: str, steps: int) -> Measured:
     # TRL takes the pairs as they come; ours stand where the schedule finds them in that order.
     order = [index for step in schedule(len(pairs), BATCH, 1, settings.seed) for index in step]
     data = encoded(path, [pairs[order.index(index)] for index in range(len(pairs))], False)
-    keep_freed_memory()
     model = load_policy(path, settings)
     started = _now()
     references = References({"previous": measure(model, data, TOKENS)})

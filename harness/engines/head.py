@@ -29,8 +29,9 @@ def target_logprobs(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets
 
 class _TargetLogProbs(torch.autograd.Function):
     """A target's log-prob has the gradient W[target] − Σ p·W in its hidden state, whatever comes
-    after: it is computed at once, while the logits are there. That in W needs what comes after,
-    and so makes the logits once more."""
+    after: it is computed at once, while the logits are there, some tokens at a time. That in W
+    needs what comes after, and so makes the logits once more, some of the vocabulary at a time:
+    each part of so large a matrix is then written once and never added to."""
 
     @staticmethod
     def forward(
@@ -39,15 +40,20 @@ class _TargetLogProbs(torch.autograd.Function):
         used = weight.to(hidden.dtype)
         for_hidden, for_weight, *_ = ctx.needs_input_grad
         found = hidden.new_empty(len(targets), dtype=torch.float32)
+        normalisers = torch.empty_like(found)
         slopes = torch.empty_like(hidden) if for_hidden else None
         for part in _chunks(len(targets), len(weight)):
             chosen = targets[part, None]
-            logps = _log_softmax(hidden[part], used, bias)
+            logits = _logits(hidden[part], used, bias)
+            logps = torch.log_softmax(logits, -1)
             found[part] = logps.gather(1, chosen)[:, 0]
+            normalisers[part] = logits.gather(1, chosen)[:, 0] - found[part]
             if slopes is not None:
-                away = _away(logps, chosen).to(hidden.dtype)
-                slopes[part] = product(away, used.t())
-        ctx.save_for_backward(slopes, *((hidden, weight, bias, targets) if for_weight else ()))
+                slope = logps.exp_().neg_()
+                slope.scatter_add_(1, chosen, slope.new_ones(chosen.shape))
+                slopes[part] = product(slope.to(hidden.dtype), used.t())
+        rest = (hidden, weight, bias, targets, normalisers) if for_weight else ()
+        ctx.save_for_backward(slopes, *rest)
         return found
 
     @staticmethod
@@ -57,32 +63,27 @@ class _TargetLogProbs(torch.autograd.Function):
         d_hidden = None if slopes is None else slopes * grad.to(slopes.dtype)
         if not rest:
             return d_hidden, None, None, None
-        hidden, weight, bias, targets = rest
-        used = weight.to(hidden.dtype)
-        d_weight = torch.zeros_like(weight)
-        d_bias = None if bias is None else torch.zeros_like(bias)
-        for part in _chunks(len(targets), len(weight)):
-            away = _away(_log_softmax(hidden[part], used, bias), targets[part, None])
-            away *= grad[part]
-            d_weight += product(away.to(hidden.dtype).t(), hidden[part].t())
+        hidden, weight, bias, targets, normalisers = rest
+        d_weight = torch.empty_like(weight)
+        d_bias = None if bias is None else torch.empty_like(bias)
+        for part in _chunks(len(weight), len(targets)):
+            some = None if bias is None else bias[part]
+            logits = _logits(hidden, weight[part].to(hidden.dtype), some)
+            away = logits.sub_(normalisers[:, None]).exp_().mul_(-grad)
+            inside = ((targets >= part.start) & (targets < part.stop)).nonzero()[:, 0]
+            away[inside, targets[inside] - part.start] += grad[inside, 0]
+            d_weight[part] = product(away.to(hidden.dtype).t(), hidden.t())
             if d_bias is not None:
-                d_bias += away.sum(0)
+                d_bias[part] = away.sum(0)
         return d_hidden, d_weight, d_bias, None
 
 
-def _log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     logits = product(hidden, weight).float()
-    if bias is not None:
-        logits += bias
-    return torch.log_softmax(logits, -1)
+    return logits if bias is None else logits.add_(bias)
 
 
-def _away(logps: Tensor, chosen: Tensor) -> Tensor:
-    """d(log-prob of the chosen)/d(logits), in place of the log-probs [n, vocabulary]."""
-    slope = logps.exp_().neg_()
-    return slope.scatter_add_(1, chosen, slope.new_ones(chosen.shape))
-
-
-def _chunks(count: int, vocabulary: int) -> list[slice]:
-    size = max(1, _LOGITS // vocabulary)
+def _chunks(count: int, width: int) -> list[slice]:
+    """Parts of `count` rows of so many logits."""
+    size = max(1, _LOGITS // max(1, width))
     return [slice(start, start + size) for start in range(0, count, size)]

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from harness.engines.attention import use_own_attention
 from harness.engines.decoding import Decoding, Row, pad_left, positions
+from harness.engines.logprobs import all_logprobs
+from harness.engines.packing import Row as ScoredRow
 from harness.errors import HarnessError
 from harness.models.chat import ChatTokenizer, check_context, context_length
 from harness.models.load import load_model, pick_device
 from harness.types import Completion, Prompt, SampleSpec
-
-_LOGITS = 2**27
-"""Logits that one forward pass may make where it needs more than the last (fp32: 512 MiB)."""
 
 _TOKENS = 2**12
 """Tokens that one forward pass without a cache may read; enough to keep any device busy."""
@@ -92,19 +90,18 @@ class TransformersEngine:
 
         At temperature 1, the end of the turn included. HarnessError when an item is too long.
         """
-        pairs = [(self.chat.prompt_ids(p), self.chat.completion_ids(c)) for p, c in items]
-        for (prompt, _), (before, after) in zip(items, pairs, strict=True):
-            if len(before) + len(after) > self.context_length:
+        rows = []
+        for prompt, completion in items:
+            before = self.chat.prompt_ids(prompt)
+            ids = (*before, *self.chat.completion_ids(completion))
+            if len(ids) > self.context_length:
                 raise HarnessError(
-                    f"prompt '{prompt.id}' and its completion have {len(before) + len(after)} "
-                    f"tokens, more than the model's context of {self.context_length}; shorten them."
+                    f"prompt '{prompt.id}' and its completion have {len(ids)} tokens, more than "
+                    f"the model's context of {self.context_length}; shorten them."
                 )
-        results = [(0.0, 0)] * len(pairs)
-        for batch in self._batches([(len(b) + len(a), len(a)) for b, a in pairs]):
-            sums = self._sums([pairs[index] for index in batch])
-            for index, total in zip(batch, sums, strict=True):
-                results[index] = (total, len(pairs[index][1]))
-        return results
+            rows.append(ScoredRow(ids, len(before)))
+        found = all_logprobs(self._loaded(), rows, _TOKENS)
+        return list(zip(found.sums.tolist(), found.lengths.tolist(), strict=True))
 
     def next_token_probs(
         self, prompts: Sequence[Prompt], continuation: str, candidates: Sequence[str]
@@ -121,7 +118,7 @@ class TransformersEngine:
         self.check_context(prompts, len(opening) + 1)
         rows = [[*self.chat.prompt_ids(prompt), *opening] for prompt in prompts]
         results: list[tuple[float, ...]] = [()] * len(rows)
-        for batch in self._batches([(len(row), 1) for row in rows]):
+        for batch in self._batches([len(row) for row in rows]):
             for index, probs in zip(
                 batch, self._next([rows[i] for i in batch], tokens), strict=True
             ):
@@ -140,50 +137,29 @@ class TransformersEngine:
             )
         return opening, tokens
 
-    def _batches(self, sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-        """Indices in batches, longest first; sizes are (tokens, tokens whose logits are needed)."""
-        order = sorted(range(len(sizes)), key=lambda index: sizes[index], reverse=True)
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Indices of rows of so many tokens in batches, the longest first."""
+        order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
         batch: list[int] = []
-        kept = 0
         for index in order:
-            widest = sizes[batch[0] if batch else index][0]
-            kept = max(kept, sizes[index][1])
             rows = len(batch) + 1
-            full = rows > self._batch_size or rows * widest > _TOKENS
-            if batch and (full or rows * (kept + 1) * self.chat.vocab_size > _LOGITS):
+            if batch and (rows > self._batch_size or rows * lengths[batch[0]] > _TOKENS):
                 yield batch
-                batch, kept = [], sizes[index][1]
+                batch = []
             batch.append(index)
         if batch:
             yield batch
 
     @torch.inference_mode()
-    def _sums(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-        """Summed log-probabilities of the second parts after the first, as one batch."""
-        longest = max(len(after) for _, after in pairs)
-        # The last `longest + 1` positions, less the very last, are those that predict answers.
-        logits, ids = self._forward([before + after for before, after in pairs], longest + 1)
-        predicted = logits[:, :-1].float()
-        targets = ids[:, -longest:]
-        logps = predicted.gather(-1, targets[..., None])[..., 0] - predicted.logsumexp(-1)
-        lengths = torch.tensor([len(after) for _, after in pairs], device=ids.device)
-        answer = torch.arange(longest, 0, -1, device=ids.device) <= lengths[:, None]
-        return torch.where(answer, logps, 0.0).sum(-1).tolist()
-
-    @torch.inference_mode()
     def _next(self, rows: Sequence[list[int]], tokens: list[int]) -> list[list[float]]:
-        logits, _ = self._forward(rows, 1)
-        return logits[:, -1].float().softmax(-1)[:, tokens].tolist()
-
-    def _forward(self, rows: Sequence[list[int]], keep: int) -> tuple[Tensor, Tensor]:
-        """Logits [rows, keep, vocabulary] of the last positions, and the ids [rows, longest]."""
         model = self._loaded()
         ids, mask = pad_left(rows, self.chat.pad_id, model.device)
-        output = model(
+        logits = model(
             input_ids=ids, attention_mask=mask, position_ids=positions(mask),
-            use_cache=False, logits_to_keep=keep,
-        )  # fmt: skip
-        return output.logits, ids
+            use_cache=False, logits_to_keep=1,
+        ).logits  # fmt: skip
+        found: list[list[float]] = logits[:, -1].float().softmax(-1)[:, tokens].tolist()
+        return found
 
     def _loaded(self) -> PreTrainedModel:
         if self._model is None:

@@ -7,6 +7,7 @@ upper triangles of the segments themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -63,8 +64,9 @@ def _causal(segment: Segment, device: torch.device) -> Tensor:
 class _ByProducts(torch.autograd.Function):
     """The same for [heads, tokens, dim] and [groups, tokens, dim], to [tokens, heads, dim].
 
-    The query heads of a group stand in one matrix of more rows. Probabilities are computed again
-    in the backward pass, so memory grows with the tokens and not with their square.
+    The query heads of a group share its keys, so they stand in one matrix with a row a token and
+    head: [tokens · heads a group, dim]. Probabilities are computed again in the backward pass, so
+    memory grows with the tokens and not with their square.
     """
 
     @staticmethod
@@ -72,71 +74,63 @@ class _ByProducts(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment],
         scale: float,
     ) -> Tensor:  # fmt: skip
-        heads, tokens, dim = query.shape
-        groups = key.shape[0]
-        out = query.new_empty(tokens, groups, heads // groups, value.shape[-1])
+        groups, tokens, dim = value.shape
+        queries = _by_group(query.transpose(0, 1), groups).mul_(scale)
+        key, value = key.contiguous(), value.contiguous()
+        out = torch.empty_like(queries)
         for s in segments:
-            above = _above(s, heads // groups, query)
-            for g, (q, k, v) in enumerate(_groups(query, key, value, s)):
-                mixed = product(_probabilities(q, k, above, scale), v.t())
-                out[s.start : s.end, g] = mixed.view(heads // groups, -1, dim).transpose(0, 1)
-        ctx.save_for_backward(query, key, value)
+            for g in range(groups):
+                probs = _probabilities(_rows(queries[g], s), _seen(key[g], s, 0), s)
+                _rows(out[g], s).copy_(product(probs, _seen(value[g], s, 0).t()))
+        ctx.save_for_backward(queries, key, value)
         ctx.segments, ctx.scale = segments, scale
-        return out.flatten(1, 2)
+        return out.transpose(0, 1).reshape(tokens, -1, dim)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value = ctx.saved_tensors
-        heads, tokens, dim = query.shape
-        groups = key.shape[0]
-        grad = grads[0].view(tokens, groups, heads // groups, -1)
-        # In memory [tokens, heads, dim], as the projections before want them.
-        d_query = query.new_empty(tokens, groups, heads // groups, dim)
-        d_key = key.new_zeros(tokens, groups, dim)
-        d_value = value.new_zeros(tokens, groups, value.shape[-1])
+        queries, key, value = ctx.saved_tensors
+        groups, tokens, repeats, dim = queries.shape
+        d_out = _by_group(grads[0], groups)
+        d_queries = torch.empty_like(queries)
+        d_key, d_value = torch.zeros_like(key), torch.zeros_like(value)
         for s in ctx.segments:
-            above = _above(s, heads // groups, query)
             prefix = s.prefix_end - s.prefix_start
-            for g, (q, k, v) in enumerate(_groups(query, key, value, s)):
-                probs = _probabilities(q, k, above, ctx.scale)
-                d_out = grad[s.start : s.end, g].transpose(0, 1).flatten(0, 1)
-                d_probs = product(d_out, v)
+            for g in range(groups):
+                q, k, d_o = _rows(queries[g], s), _seen(key[g], s, 0), _rows(d_out[g], s)
+                probs = _probabilities(q, k, s)
+                d_probs = product(d_o, _seen(value[g], s, 0))
                 d_scores = torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
-                d_scores *= ctx.scale
-                d_q = product(d_scores, k.t())
-                d_query[s.start : s.end, g] = d_q.view(heads // groups, -1, dim).transpose(0, 1)
+                _rows(d_queries[g], s).copy_(product(d_scores, k.t()))
                 for total, own in (
-                    (d_key, product(d_scores.t(), q.t())),
-                    (d_value, product(probs.t(), d_out.t())),
+                    (d_key[g], product(d_scores.t(), q.t())),
+                    (d_value[g], product(probs.t(), d_o.t())),
                 ):
-                    total[s.prefix_start : s.prefix_end, g] += own[:prefix]
-                    total[s.start : s.end, g] += own[prefix:]
-        return (
-            d_query.flatten(1, 2).transpose(0, 1),
-            d_key.transpose(0, 1),
-            d_value.transpose(0, 1),
-            None,
-            None,
-        )
+                    total[s.prefix_start : s.prefix_end] += own[:prefix]
+                    total[s.start : s.end] += own[prefix:]
+        d_query = d_queries.mul_(ctx.scale).transpose(1, 2).reshape(groups * repeats, tokens, dim)
+        return d_query, d_key, d_value, None, None
 
 
-def _groups(
-    query: Tensor, key: Tensor, value: Tensor, s: Segment
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Each group's queries [heads a group · own, dim], and keys and values [seen, dim]."""
-    groups = key.shape[0]
-    own = query[:, s.start : s.end]
-    queries = own.reshape(groups, -1, query.shape[-1])
-    return list(zip(queries, _seen(key, s, 1), _seen(value, s, 1), strict=True))
+def _by_group(states: Tensor, groups: int) -> Tensor:
+    """[tokens, heads, dim] as a new [groups, tokens, heads a group, dim]."""
+    grouped = states.reshape(len(states), groups, -1, states.shape[-1]).transpose(0, 1)
+    return grouped.clone(memory_format=torch.contiguous_format)
 
 
-def _above(segment: Segment, repeats: int, like: Tensor) -> Tensor:
-    """What to add to scores [repeats · own, seen]: −∞ where a token may not look."""
-    allowed = _causal(segment, like.device)
-    bias = like.new_zeros(allowed.shape).masked_fill_(~allowed, -torch.inf)
-    return bias.repeat(repeats, 1)
+def _rows(states: Tensor, s: Segment) -> Tensor:
+    """A segment's part of one group's [tokens, heads a group, dim] as a matrix."""
+    return states[s.start : s.end].view(-1, states.shape[-1])
 
 
-def _probabilities(query: Tensor, key: Tensor, above: Tensor, scale: float) -> Tensor:
+def _probabilities(query: Tensor, key: Tensor, s: Segment) -> Tensor:
+    own = s.end - s.start
     scores = product(query, key)
-    return torch.softmax(torch.add(above, scores, alpha=scale, out=scores), -1)
+    later = scores.view(own, -1, len(key))[..., len(key) - own :]
+    later += _later(-(-own // 256) * 256)[:own, None, :own]
+    return torch.softmax(scores, -1)
+
+
+@lru_cache(maxsize=1)
+def _later(size: int) -> Tensor:
+    """−∞ above the diagonal: tokens do not look at those after them."""
+    return torch.full((size, size), -torch.inf).triu(1)

@@ -17,7 +17,6 @@ from harness.models.linear import use_onednn
 from harness.records import TrainStep, TrainSummary
 from harness.training.batches import Encoded, References, encode
 from harness.training.checkpointing import checkpoint_layers
-from harness.training.memory import keep_freed_memory
 from harness.training.optimise import NotFiniteError, optimise
 from harness.training.processes import rank
 from harness.training.references import load_policy, measure
@@ -90,7 +89,6 @@ def train(
     Where several processes run this together, they share each step's examples, and the first one
     saves and speaks.
     """
-    keep_freed_memory()
     data, compared = _finite(encoded(start, examples, mismatched), References(references))
     model = load_policy(start, settings)
     lora = None if settings.lora is None else _attach(model, settings.lora, settings.seed)
