@@ -137,14 +137,14 @@ def method_tables(listed: Sequence[Mapping[str, Any]]) -> list[Table]:
             continue
         table.add_row(
             Text(f"{method['name']}\n{method['paper']}"),
-            Text(_plans_text(method["plans"])),
+            Text(plans_text(method["plans"])),
             Text("\n".join(f"{k} = {v}" for k, v in method["settings"].items())),
             Text(method["loaded_from"]),
         )
     return [table]
 
 
-def _plans_text(plans: Mapping[str, Mapping[str, Any]]) -> str:
+def plans_text(plans: Mapping[str, Mapping[str, Any]]) -> str:
     """Equal plans once: '1: …; 2 on: …'."""
     said: list[tuple[str, str]] = []
     for t, plan in plans.items():
