@@ -13,12 +13,16 @@ _TOP = 128
 """How many of the likeliest tokens are sorted first; nearly every draw is decided among them."""
 
 
-def uniforms(seed: int, prompt_id: str, sample: int, count: int) -> Tensor:
-    """[count] float64 in [0, 1): the completion's own stream; a longer one starts the same."""
+def stream(seed: int, prompt_id: str, sample: int) -> int:
+    """The completion's own stream of random numbers, as a key of 128 bits."""
     name = json.dumps([seed, prompt_id, sample]).encode()
-    key = int.from_bytes(hashlib.sha256(name).digest()[:16], "little")
-    stream = np.random.Generator(np.random.Philox(key=key))
-    return torch.from_numpy(stream.random(count))
+    return int.from_bytes(hashlib.sha256(name).digest()[:16], "little")
+
+
+def uniforms(seed: int, prompt_id: str, sample: int, count: int) -> Tensor:
+    """[count] float64 in [0, 1) of that stream; a longer one starts the same."""
+    key = stream(seed, prompt_id, sample)
+    return torch.from_numpy(np.random.Generator(np.random.Philox(key=key)).random(count))
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
