@@ -14,6 +14,7 @@ from harness.compare import ANNOTATIONS, compare_annotations
 from harness.config import RunConfig
 from harness.data.annotations import read_annotations
 from harness.details import read_details
+from harness.engines.vllm_installed import check_engine
 from harness.errors import HarnessError
 from harness.experiment import Experiment, check_contexts, prepare, resolve_config
 from harness.folders import RUN, Folder, disk_errors
@@ -82,7 +83,7 @@ def open_run(request: Request, reporter: Reporter, pull: bool) -> Opened:
     config = _continued(config, folder.earlier_config())
     experiment = prepare(config, plugin, method, reporter.say, pull)
     folder.check(experiment.config)
-    context = Context(reporter, experiment.config.device, experiment.config.sampling.batch_size)
+    context = Context(reporter, experiment.config.device, experiment.config.sampling)
     return Opened(folder, experiment, context)
 
 
@@ -90,7 +91,8 @@ def checked(opened: Opened, stages: Sequence[PlannedStage], pull: bool) -> Opene
     """With its dry run; where something is to be done, what that needs is checked."""
     if opened.experiment.start.digest and not all(stage.done for stage in stages):
         check_contexts(opened.experiment)
-        if pull:  # a plan needs no key
+        if pull:  # a plan needs neither vLLM nor a key
+            check_engine(opened.experiment.config.sampling, opened.experiment.config.device)
             opened.experiment.access.check_keys()
     return replace(opened, stages=stages)
 

@@ -46,13 +46,32 @@ class DataConfig(_Section):
     )
 
 
-class SamplingConfig(_Section):
-    """On-policy sampling; `batch_size` completions at a time, in evaluation too."""
+class EngineConfig(_Section):
+    """What samples a policy, in training and evaluation; vLLM is the extra `vllm`."""
+
+    engine: Literal["transformers", "vllm"] = "transformers"
+    batch_size: Positive = Field(
+        64,
+        description="completions at a time; with vllm, of each copy",
+        json_schema_extra=RESUMABLE,
+    )
+    tensor_parallel: Positive = Field(
+        1, description="vllm: GPUs that share each copy of the model", json_schema_extra=RESUMABLE
+    )
+    data_parallel: Positive = Field(
+        1, description="vllm: copies of the model", json_schema_extra=RESUMABLE
+    )
+    gpu_memory: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="vllm: share of a GPU's memory that it takes", json_schema_extra=RESUMABLE
+    )
+
+
+class SamplingConfig(EngineConfig):
+    """On-policy sampling."""
 
     temperature: Annotated[float, Field(ge=0)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_new_tokens: Positive = 512
-    batch_size: Positive = Field(64, json_schema_extra=RESUMABLE)
 
 
 class BenchmarkConfig(_Section):
@@ -184,14 +203,13 @@ class RunConfig(_Section):
         return self.judge.eval or self.judge.train
 
 
-class EvalConfig(_Section):
+class EvalConfig(EngineConfig):
     """Everything that decides an evaluation's numbers; `model` may be a file of outputs."""
 
     model: str
     judge: str
     seed: Annotated[int, Field(ge=0)] = 0
     device: Device = Field("auto", json_schema_extra=RESUMABLE)
-    batch_size: Positive = Field(64, json_schema_extra=RESUMABLE)
     benchmark: BenchmarkConfig = BenchmarkConfig()
     judging: JudgingConfig = JudgingConfig()
 

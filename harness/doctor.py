@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any, Literal
 
+from harness.engines import vllm_installed
 from harness.errors import HarnessError
 from harness.places import home
 from harness.provenance import versions
@@ -59,11 +60,23 @@ def _code() -> Iterator[Finding]:
     said = ", ".join(f"{name} {number}" for name, number in found.items())
     missing = [name for name, number in found.items() if number == "not installed"]
     yield Finding("versions", "problem" if missing else "ok", said)
-    for extra in ("vllm", "ray", "tensorboard", "wandb"):
+    yield _vllm()
+    for extra in ("ray", "tensorboard", "wandb"):
         try:
             yield Finding(extra, "ok", version(extra))
         except PackageNotFoundError:
             yield Finding(extra, "note", "not installed (optional)")
+
+
+def _vllm() -> Finding:
+    found = vllm_installed.installed()
+    if found is None:
+        return Finding("vllm", "note", "not installed (optional)")
+    said = f"{found.version}, built for {'CPUs' if found.for_cpu else 'GPUs'}"
+    if found.too_old:
+        oldest = ".".join(map(str, vllm_installed.OLDEST))
+        return Finding("vllm", "problem", f"{said}: {oldest} or newer is needed")
+    return Finding("vllm", "ok", said)
 
 
 def _places() -> Iterator[Finding]:

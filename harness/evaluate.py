@@ -14,6 +14,7 @@ from harness.config import EvalConfig
 from harness.data.outputs import read_outputs
 from harness.data.sources import digest
 from harness.engines.openai import OpenAIEngine
+from harness.engines.vllm_installed import check_engine
 from harness.errors import HarnessError
 from harness.evaluation import Evaluation, load_benchmark, make_evaluation
 from harness.folders import EVALUATION, Folder, disk_errors, read_asked
@@ -63,7 +64,10 @@ def evaluate(request: Request, reporter: Reporter) -> EvalRecord:
         access = Access.by(config.judging)
         opened = _open(config, Folder.at(EVALUATION, path), access, reporter)
         with opened.folder.lock():
-            _compute(opened, access)
+            try:
+                _compute(opened, access)
+            finally:
+                opened.context.release()
         return read_evaluation(opened.folder.path)
 
 
@@ -92,7 +96,7 @@ def _open(
 ) -> Opened:
     """Check everything about a request; nothing runs yet and nothing is written."""
     folder.check(config)
-    context = Context(reporter, config.device, config.batch_size)
+    context = Context(reporter, config.device, config)
     evaluation = make_evaluation(
         config.benchmark, config.judge, access, config.seed, start=config.model, fetch=True
     )
@@ -114,6 +118,7 @@ def _of_model(
     policy = find_policy(config.model, context.reporter.say)
     stage = outputs_stage(context, evaluation, policy, "policy")
     if folder.store.find(stage) is None:
+        check_engine(config, config.device)
         _check_context(evaluation, policy)
     longest = evaluation.settings.max_new_tokens
     return Opened(folder, context, config, evaluation, stage, longest, policy.digest, Forecast())

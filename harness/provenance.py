@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+from harness.engines.vllm_installed import installed
 from harness.places import checkout
 
 DISTRIBUTION = "posttrain-harness"
@@ -22,6 +23,8 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
+    if (vllm := installed()) is not None:
+        found[vllm.distribution] = vllm.version
     found["git"] = _git_revision()
     return found
 

@@ -53,7 +53,8 @@ def group(*answers: str) -> Group:
 
 
 def judge_of(policy: Policy, batch: int = 64) -> ScoreJudge:
-    return self_judge("additive", lambda: policy, "abcdef0123456789", votes=2, seed=5, batch=batch)
+    digest, engine = "abcdef0123456789", "transformers"
+    return self_judge("additive", lambda: policy, lambda: policy, digest, engine, 2, 5, batch)
 
 
 REPLIES = {

@@ -28,19 +28,23 @@ class Writer(Protocol):
     def sample(self, prompts: Sequence[Prompt], spec: SampleSpec) -> Iterator[Completion]: ...
 
 
-class Engine(Writer, NextToken, Protocol):
-    """A policy in memory, asked in either way."""
-
-
 def self_judge(
-    means: Means, engine: Callable[[], Engine], digest: str, votes: int, seed: int, batch: int
+    means: Means,
+    reader: Callable[[], NextToken],
+    writer: Callable[[], Writer],
+    digest: str,
+    engine: str,
+    votes: int,
+    seed: int,
+    batch: int,
 ) -> ScoreJudge:
-    """The judge that a policy is of its own answers. `engine` loads it, once something is asked;
-    `votes` and `seed` are those of the replies that `additive` averages, `batch` of them sampled
-    at a time."""
+    """The judge that a policy is of its own answers. `reader` or `writer` (by `engine`) loads it,
+    once something is asked; `votes` and `seed` are those of the replies that `additive` averages,
+    `batch` of them sampled at a time."""
     if means == "digits":
-        return SelfJudge(engine, digest)
-    return Additive(PolicyChat(engine, f"policy-{digest[:12]}", seed, batch), votes)
+        return SelfJudge(reader, digest)
+    by = "" if engine == "transformers" else f"@{engine}"
+    return Additive(PolicyChat(writer, f"policy-{digest[:12]}{by}", seed, batch), votes)
 
 
 @dataclass(frozen=True)

@@ -6,36 +6,55 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.config import Device
+from harness.config import Device, EngineConfig
 from harness.policy import Policy
 from harness.progress import Reporter
 from harness.types import Completion, Plan, Prompt
 
 if TYPE_CHECKING:
     from harness.engines.transformers import TransformersEngine
+    from harness.engines.vllm import VLLMEngine
 
 
 @dataclass
 class Context:
-    """Where stages run and what the user sees of them. One policy at a time is in memory;
-    `batch_size` completions at a time are sampled."""
+    """Where stages run, by which engine, and what the user sees of them. One policy at a time is in
+    memory, in one engine."""
 
     reporter: Reporter
     device: Device
-    batch_size: int
-    _loaded: tuple[str, TransformersEngine] | None = field(default=None, init=False)
+    settings: EngineConfig
+    _loaded: tuple[str, TransformersEngine | VLLMEngine] | None = field(default=None, init=False)
+
+    def sampler(self, policy: Policy) -> TransformersEngine | VLLMEngine:
+        """A policy that answers prompts, loaded when it is first asked for."""
+        if self.settings.engine == "transformers":
+            return self.engine(policy)
+        from harness.engines.vllm import VLLMEngine
+
+        held = self._held(policy)
+        if not isinstance(held, VLLMEngine):
+            self.release()
+            held = VLLMEngine(policy.path, self.device, self.settings)
+            self._loaded = (policy.digest, held)
+        return held
 
     def engine(self, policy: Policy) -> TransformersEngine:
-        """The sampling engine of a policy, loaded when it is first asked for."""
-        if self._loaded is None or self._loaded[0] != policy.digest:
-            self.release()
-            from harness.engines.transformers import TransformersEngine
+        """A policy that gives probabilities, too: always by transformers, whose arithmetic is that
+        of training."""
+        from harness.engines.transformers import TransformersEngine
 
-            engine = TransformersEngine.load(
-                policy.path, device=self.device, batch_size=self.batch_size
+        held = self._held(policy)
+        if not isinstance(held, TransformersEngine):
+            self.release()
+            held = TransformersEngine.load(
+                policy.path, device=self.device, batch_size=self.settings.batch_size
             )
-            self._loaded = (policy.digest, engine)
-        return self._loaded[1]
+            self._loaded = (policy.digest, held)
+        return held
+
+    def _held(self, policy: Policy) -> TransformersEngine | VLLMEngine | None:
+        return self._loaded[1] if self._loaded and self._loaded[0] == policy.digest else None
 
     def release(self) -> None:
         """Give the engine's memory back (before training)."""

@@ -55,10 +55,12 @@ def training_judge(context: Context, experiment: Experiment, plan: Plan, policy:
     return self_judge(
         config.judge.self,
         lambda: context.engine(policy),
+        lambda: context.sampler(policy),
         policy.digest,
+        context.settings.engine,
         config.judging.votes,
         config.seed,
-        context.batch_size,
+        context.settings.batch_size,
     )
 
 

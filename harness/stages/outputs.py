@@ -11,7 +11,13 @@ from harness.engines.openai import OpenAIEngine
 from harness.evaluation import Evaluation
 from harness.policy import Policy
 from harness.stages.common import Context
-from harness.stages.sampling import completion_rows, sample, sample_missing, spec_params
+from harness.stages.sampling import (
+    completion_rows,
+    policy_params,
+    sample,
+    sample_missing,
+    spec_params,
+)
 from harness.store import Stage, Workspace, sha256_text
 from harness.types import Completion, Prompt, Source
 
@@ -32,7 +38,7 @@ def outputs_stage(
     return Stage(
         name="outputs",
         version=1,
-        params=spec_params(spec) | {"benchmark": evaluation.benchmark.name},
+        params=policy_params(context, spec) | {"benchmark": evaluation.benchmark.name},
         inputs={"policy": policy.digest, "prompts": digest(prompts)},
         seed=evaluation.seed,
         work=work,

@@ -45,7 +45,7 @@ def samples_stage(
     return Stage(
         name="samples",
         version=1,
-        params=spec_params(spec),
+        params=policy_params(context, spec),
         inputs={"policy": policy.digest, "prompts": digest(asked)},
         seed=config.seed,
         work=work,
@@ -93,7 +93,7 @@ def drift_stage(
     return Stage(
         name="drift",
         version=1,
-        params=spec_params(spec) if eta is None else spec_params(spec) | {"eta": eta},
+        params=policy_params(context, spec) | ({} if eta is None else {"eta": eta}),
         inputs={
             "policy": policy.digest,
             "previous": previous.digest,
@@ -112,6 +112,12 @@ def read_completions(artifact: Artifact, name: str) -> list[Completion]:
 def completion_rows(space: Workspace, name: str) -> Rows:
     """Rows of completions, by prompt and sample."""
     return space.rows(name, key=lambda row: f"{row['prompt_id']}/{row['sample']:04}")
+
+
+def policy_params(context: Context, spec: SampleSpec) -> dict[str, codec.Json]:
+    """How a policy is sampled, for fingerprints: each engine makes its own random numbers."""
+    engine = context.settings.engine
+    return spec_params(spec) | ({} if engine == "transformers" else {"engine": engine})
 
 
 def spec_params(spec: SampleSpec) -> dict[str, codec.Json]:
@@ -134,7 +140,7 @@ def sample(
     label: str,
 ) -> list[Completion]:
     """Sample a policy, as far as an earlier attempt left undone; all completions, sorted by key."""
-    engine = partial(context.engine, policy)
+    engine = partial(context.sampler, policy)
     return sample_missing(context, space, name, engine, prompts, spec, label)
 
 

@@ -10,7 +10,7 @@ from harness.policy import Policy
 from harness.registry import judge_revision
 from harness.stages.common import Context, by_prompt
 from harness.stages.judging import judge_matches, judged_rows, rate
-from harness.stages.sampling import read_completions, sample, spec_params
+from harness.stages.sampling import policy_params, read_completions, sample
 from harness.store import Artifact, Stage, Workspace
 from harness.types import Match, WinRate
 
@@ -28,6 +28,7 @@ def validation_stage(
     prompts = experiment.partition.validation[: config.diagnostics.validation_prompts]
     spec = experiment.evaluation.spec(experiment.source(policy))
     judge = as_pair_judge(experiment.train_judge)
+    decoding = policy_params(context, spec)
 
     def work(space: Workspace) -> None:
         ours = by_prompt(sample(context, space, ANSWERS, policy, prompts, spec, "validating"))
@@ -43,10 +44,10 @@ def validation_stage(
     return Stage(
         name="validation",
         version=1,
-        params=spec_params(spec)
+        params=decoding
         | {"judge": judge.identity, "judge_revision": judge_revision(config.judge.train)}
         if initial
-        else spec_params(spec),
+        else decoding,
         inputs={
             "policy": policy.digest,
             "prompts": digest(prompts),
