@@ -129,17 +129,16 @@ def method_dicts() -> list[dict[str, Any]]:
 
 def method_tables(listed: Sequence[Mapping[str, Any]]) -> list[Table]:
     table = Table(title="Methods (settings with --set method.NAME=VALUE)", show_lines=True)
-    for name in ("method", "plan of an iteration", "settings", "loaded from"):
+    for name in ("method", "plan of an iteration", "settings"):
         table.add_column(name)
     for method in listed:
         if "error" in method:
-            table.add_row(method["name"], Text(method["error"]), "", "")
+            table.add_row(method["name"], Text(method["error"]), "")
             continue
         table.add_row(
-            Text(f"{method['name']}\n{method['paper']}"),
+            Text("\n".join((method["name"], method["paper"], method["loaded_from"]))),
             Text(plans_text(method["plans"])),
             Text("\n".join(f"{k} = {v}" for k, v in method["settings"].items())),
-            Text(method["loaded_from"]),
         )
     return [table]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.text import printable, rate_text, with_interval
 from harness.types import LengthControlKind
@@ -25,6 +25,7 @@ RANKED = {
     "win rate": "Ranked by win rate.",
 }
 NOTHING: Mapping[str, str] = {}
+NARROW = "A wider terminal and --json show more."
 ADJUSTED = "Length-adjusted: at equal lengths, without AlpacaEval's difficulties; not LC."
 
 
@@ -47,15 +48,17 @@ def render(
     *,
     with_published: bool = True,
     judges: Mapping[str, str] = NOTHING,
+    narrow: bool = False,
 ) -> list[Table]:
     """One rich table a key, and another with its neighbours where it has any. Published figures
     follow a board that they are comparable with; where there is none, they come last, in a table
-    whose title says that they are not comparable. `judges` has what is known of each judge."""
+    whose title says that they are not comparable. `judges` has what is known of each judge. With
+    `narrow`, boards have the columns that 80 characters hold."""
     tables: list[Table] = []
     ranked = boards(rows)
     beside = False
     for key, board in ranked.items():
-        tables.append(_board_table(key, board, judges.get(key.judge, "")))
+        tables.append(_board_table(key, board, judges.get(key.judge, ""), narrow))
         among = neighbours(board) if with_published else None
         if among:
             tables.append(_neighbour_table(among))
@@ -128,40 +131,50 @@ def _apart(ranked: dict[BoardKey, list[BoardRow]]) -> str:
     return heading("alpaca_eval" if same_benchmark else "", "")
 
 
-def _board_table(key: BoardKey, board: list[BoardRow], judge: str) -> Table:
+def _board_table(key: BoardKey, board: list[BoardRow], judge: str, narrow: bool) -> Table:
     from rich.table import Table
 
     kinds = sorted({row.length_control.kind for row in board if row.length_control})
     notes = [NOTE, RANKED[ranked_by(board)], *([ADJUSTED] if "length-adjusted" in kinds else [])]
+    notes += [NARROW] if narrow else []
     table = Table(
         title=_text(key_title(key)),
         caption=_text(" ".join([*notes, judge])),
         title_justify="left",
         caption_justify="left",
     )
-    for name in ("#", "run", "method", "preset", "iter"):
-        table.add_column(name, justify="right" if name in {"#", "iter"} else "left")
-    controlled = [f"{kind} [95%]" for kind in kinds]
-    for name in ("win rate [95%]", *controlled, "vs initial [95%]", "vs previous [95%]"):
-        table.add_column(name, justify="right")
-    for name in ("prompts", "chars"):
-        table.add_column(name, justify="right")
-    for rank, row in zip(ranks(board), board, strict=True):
-        cells = (
-            "—" if rank is None else str(rank),
-            row.run,
-            row.method,
-            row.preset,
-            str(row.iteration),
-            rate_text(row.win_rate),
-            *(control_text(row, kind) for kind in kinds),
-            rate_text(row.vs_initial),
-            rate_text(row.vs_previous),
-            _prompts(row.win_rate),
-            f"{row.avg_length:.0f}",
-        )
-        table.add_row(*(_text(cell) for cell in cells))
+    columns = [
+        _Column("#", "right", ["—" if rank is None else str(rank) for rank in ranks(board)]),
+        _Column("run", "left", [row.run for row in board]),
+        _Column("method", "left", [row.method for row in board], wide=True),
+        _Column("preset", "left", [row.preset for row in board], wide=True),
+        _Column("iter", "right", [str(row.iteration) for row in board]),
+        _Column("win rate [95%]", "right", [rate_text(row.win_rate) for row in board]),
+        *(
+            _Column(f"{kind} [95%]", "right", [control_text(row, kind) for row in board])
+            for kind in kinds
+        ),
+        _Column("vs initial [95%]", "right", [rate_text(row.vs_initial) for row in board], True),
+        _Column("vs previous [95%]", "right", [rate_text(row.vs_previous) for row in board], True),
+        _Column("prompts", "right", [_prompts(row.win_rate) for row in board], wide=True),
+        _Column("chars", "right", [f"{row.avg_length:.0f}" for row in board]),
+    ]
+    shown = [column for column in columns if not (narrow and column.wide)]
+    for column in shown:
+        table.add_column(column.name, justify=column.justify)
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(_text, cells))
     return table
+
+
+@dataclass(frozen=True)
+class _Column:
+    """`wide`: shown where there is room."""
+
+    name: str
+    justify: Literal["left", "right"]
+    cells: Sequence[str]
+    wide: bool = False
 
 
 def _prompts(rate: Rate) -> str:

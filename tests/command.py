@@ -86,9 +86,9 @@ class Done:
     def json(self) -> Any:
         return json.loads(self.out)
 
-    def sentence(self) -> str:
-        """The one sentence that a failed command must end with, exit code 1 and no traceback."""
-        assert self.code == 1, self.err
+    def sentence(self, code: int = 1) -> str:
+        """The one sentence that a failed command must end with, its exit code and no traceback."""
+        assert self.code == code, self.err
         assert "Traceback" not in self.err, self.err
         last = self.err.strip().splitlines()[-1]
         assert last.startswith("harness: "), self.err
@@ -153,7 +153,11 @@ class Command:
         return self._server.stdout.readline()
 
     def start(
-        self, *arguments: object, prelude: str = "", env: Mapping[str, str] | None = None
+        self,
+        *arguments: object,
+        prelude: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> Running:
         self._calls += 1
         stdout, stderr = (self.folder / f"{self._calls}.{name}" for name in ("out", "err"))
@@ -162,7 +166,7 @@ class Command:
                 "arguments": [str(argument) for argument in arguments],
                 "prelude": prelude,
                 "env": dict(env or {}),
-                "cwd": str(self.folder),
+                "cwd": str(cwd or self.folder),
                 "stdout": str(stdout),
                 "stderr": str(stderr),
             }
@@ -170,9 +174,13 @@ class Command:
         return Running(int(pid), stdout, stderr, self)
 
     def __call__(
-        self, *arguments: object, prelude: str = "", env: Mapping[str, str] | None = None
+        self,
+        *arguments: object,
+        prelude: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> Done:
-        return self.start(*arguments, prelude=prelude, env=env).wait()
+        return self.start(*arguments, prelude=prelude, env=env, cwd=cwd).wait()
 
     def run(
         self,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+import torch
 from in_process import JUDGE, METHOD, Harness, disk, jsonl, line, rows
 
 from harness import cli, registry
@@ -65,7 +68,7 @@ def test_a_wrong_word_is_one_sentence(
         (["run", "-m", "dno", "--seed", "-1"], ["--seed"]),
         (["run", "-m", "dno", "--modell", "x"], ["--modell", "--model"]),
         (["runn"], ["'runn'", "'run'"]),
-        (["report"], ["runs"]),
+        (["report"], ["RUN"]),
     ],
 )
 def test_a_wrong_usage_is_exit_code_two(
@@ -327,3 +330,52 @@ def test_debug_shows_where(
     monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
     with pytest.raises((registry.HarnessError, OSError)):
         cli.main()
+
+
+# --- errors that are not the user's ------------------------------------------------------------
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_an_error_in_the_program_says_where_its_traceback_is(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("harness.show.method_dicts", raising(ValueError("of no\nuse")))
+    told = harness("methods", "--json")
+    assert (told.code, told.out) == (70, "")
+    (line,) = told.err.splitlines()
+    where = tmp_path / "home" / "last-error.txt"
+    assert line.startswith("harness: an error in the program: ValueError: of no use (")
+    assert f"{__file__}, line " in line
+    assert f"The traceback is in {where}; please report it" in line
+    written = where.read_text("utf-8")
+    assert written.startswith("harness methods --json\n")
+    assert written.endswith("ValueError: of no\nuse\n")
+    # where it cannot be written, how to see it
+    monkeypatch.setenv("HARNESS_HOME", str(where))
+    assert "HARNESS_DEBUG=1 shows it" in harness("methods").err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("2 GiB")])
+def test_out_of_memory_says_what_to_lower(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("harness.show.method_dicts", raising(error))
+    told = harness("methods")
+    assert told.code == 1
+    assert told.err.startswith("harness: out of memory; lower train.micro_batch_tokens")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_where_nothing_goes_on(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr("harness.show.method_dicts", lambda: os.kill(os.getpid(), number))
+    told = harness("methods")
+    assert (told.code, told.out, told.err) == (128 + number, "", "harness: stopped.\n")

@@ -94,7 +94,7 @@ def test_a_budget_stops_a_command_and_a_larger_one_ends_as_if_nothing_had_been(
     for budget, calls in ((5, 3), (5, 3), (14, 7)):
         before = len(server.asked)
         done = ask("--budget-usd", budget)
-        assert f"The budget of ${budget} is spent (${calls * COST:.4f}" in done.sentence()
+        assert f"The budget of ${budget} is spent (${calls * COST:.4f}" in done.sentence(3)
         assert len(server.asked) == calls
         paid = (calls - before) * COST
         assert re.search(

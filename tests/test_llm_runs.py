@@ -180,8 +180,8 @@ def test_a_budget_stops_a_run_that_a_larger_one_goes_on_with(
     (home / "prices.yaml").write_text("fake: {prompt: 1000, completion: 100000}\n", "utf-8")
     for budget, calls in ((30, 15), (30, 15), (31, 16), (77, 39)):  # a call costs 2 dollars
         done = commands.run(run, home, *one, "--budget-usd", budget)
-        assert f"The budget of ${budget} is spent" in done.sentence()
-        assert "raise --budget-usd and run the same command again" in done.sentence()
+        assert f"The budget of ${budget} is spent" in done.sentence(3)
+        assert "raise --budget-usd and run the same command again" in done.sentence(3)
         assert re.search(r"judging: at most [\d,]+ calls and \$[\d,.]+ to come", done.err)
         assert f", with earlier starts ${2 * calls:.2f} → {run / CALLS}\n" in done.err
         assert len(server.asked) == calls

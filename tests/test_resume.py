@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command import run_line
 from conftest import Command, differing, rows, state, store_folder
 
 # Code that runs before the command, in its process. `die` is what comes over it.
@@ -130,8 +132,11 @@ def test_an_interrupted_run_says_how_to_go_on(
     ):
         interrupt = f"def die():\n    os.kill(os.getpid(), {int(number)})\n"
         done = command.run(run, "--iters", 1, prelude=DEATHS + interrupt + point)
-        assert done.code == 130
-        assert done.err.splitlines()[-1] == "harness: stopped; the same command goes on from here."
+        assert done.code == 128 + number
+        *_, last = done.err.splitlines()
+        told, command_line = last.split(" To go on: harness ")
+        assert told == "harness: stopped; what is finished is kept."
+        assert shlex.split(command_line) == [str(part) for part in run_line(run, "--iters", 1)]
         assert "Traceback" not in done.err
         assert done.out == ""
     command.run(run, "--iters", 1).ok()

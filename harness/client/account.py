@@ -14,7 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from harness import codec, places
-from harness.errors import HarnessError
+from harness.errors import ExitCode, HarnessError
 from harness.types import Usage
 
 PRICES = "prices.yaml"
@@ -59,6 +59,8 @@ def _read(text: str, where: str) -> dict[str, Price]:
 
 class BudgetSpentError(HarnessError):
     """The budget is spent: what has come in is kept, and the same command goes on later."""
+
+    exit_code = ExitCode.BUDGET
 
 
 class Account:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from harness.commands.options import Json, print_json, print_tables
+from harness.commands.layout import DefaultGroup
+from harness.commands.options import Json, narrow, print_json, print_tables
 
 
-class ShowByDefault(TyperGroup):
-    """`harness board RUN` is `harness board show RUN`; a run called add or show is `./add`."""
+class ShowByDefault(DefaultGroup):
+    """`harness board RUN` is `harness board show RUN`."""
 
     default = "show"
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
-            args = [self.default, *args]
-        return super().parse_args(ctx, args)
-
 
 def board() -> None:
-    """Rank the iterations of runs by benchmark, decoding and judge; judges are never mixed.
+    """Rank the iterations of runs, or enter a run.
+
+    Each benchmark, decoding, judge and opponent has a board of its own: judges are never mixed.
 
     Example: harness board runs/dno-quickstart runs/sft-quickstart
 
@@ -33,11 +30,14 @@ def board() -> None:
 
 def show(
     runs: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of runs or of harness eval (all of runs/).")
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN", help="Folders of runs or of harness eval.", show_default="runs/*"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Rank runs; the word show may be left out. Results entered on the same boards are shown too.
+    """Rank runs beside what was entered; the word show may be left out.
 
     Example: harness board runs/dno-quickstart runs/sft-quickstart
     """
@@ -48,16 +48,20 @@ def show(
     if as_json:
         print_json(table.as_dicts(rows, judges=boards.judges(rows)))
     else:
-        print_tables(table.render(rows, judges=boards.judges(rows)))
+        print_tables(table.render(rows, judges=boards.judges(rows), narrow=narrow()))
 
 
 def add(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
     as_json: Json = False,
 ) -> None:
-    """Enter a run: into leaderboards/results/ of a checkout, else under HARNESS_HOME.
+    """Enter a run on the boards for good.
 
-    Entries only ever grow. Example: harness board add runs/dno-laptop
+    The entry goes into leaderboards/results/ of a checkout, else under HARNESS_HOME.
+
+    Entries only ever grow.
+
+    Example: harness board add runs/dno-quickstart
     """
     from harness import boards
 

@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+from harness.commands import complete
+from harness.commands.layout import WHAT, WHERE
 from harness.commands.options import (
+    BENCHMARK,
     AlpacaDir,
     BudgetUsd,
     Json,
+    OneJudge,
     Quiet,
     Seed,
-    Set,
+    SetEval,
     print_json,
     print_tables,
     sets,
@@ -25,24 +29,43 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="Embedded name, folder, org/name, MODEL@URL of a server, or outputs (.json)."
+            metavar="MODEL",
+            help="An embedded one's name, a folder, ORG/NAME of the hub, MODEL@URL of a server, or "
+            "a file of outputs (AlpacaEval's model_outputs.json).",
+            autocompletion=complete.models,
         ),
     ],
     benchmark: Annotated[
-        str, typer.Option(help="mini, alpaca_eval, or a JSONL/parquet file of prompts.")
+        str,
+        typer.Option(
+            metavar="PROMPTS",
+            help=BENCHMARK,
+            autocompletion=complete.benchmarks,
+            rich_help_panel=WHAT,
+        ),
     ],
-    judge: Annotated[str, typer.Option(help="Judge of the outputs.")],
+    judge: OneJudge,
     alpaca_dir: AlpacaDir = None,
     budget_usd: BudgetUsd = None,
-    out: Annotated[Path | None, typer.Option(help="Folder (evals/MODEL-BENCHMARK).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the evaluation.",
+            show_default="evals/MODEL-BENCHMARK",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     seed: Seed = None,
-    set_: Set = None,
+    set_: SetEval = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Score one model, or a file of outputs, against a benchmark's reference answers.
+    """Score one model, or a file of outputs, without a run.
 
-    The same command again resumes. Example: harness eval tiny --benchmark mini --judge longer
+    It is judged against the benchmark's reference answers. The same command again resumes.
+
+    Example: harness eval tiny --benchmark mini --judge longer
     """
     from harness import evaluate as evaluations
     from harness import show_eval

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from harness.commands import complete
 from harness.commands.options import (
+    PROMPTS,
     BudgetUsd,
     Json,
     Quiet,
     Seed,
+    SetGold,
     print_json,
     sets,
     typed,
@@ -19,27 +22,36 @@ from harness.commands.options import (
 
 
 def gold(
-    teacher: Annotated[str, typer.Option(help="Who answers: MODEL, or MODEL@URL of its server.")],
+    teacher: Annotated[
+        str, typer.Option(metavar="MODEL[@URL]", help="Who answers, and where it is served.")
+    ],
     data: Annotated[
         str,
-        typer.Option(help="Prompts: mini, a JSONL/parquet file, or a hub set ORG/NAME[:SPLIT]."),
+        typer.Option(
+            metavar="PROMPTS",
+            help=f"Prompts: mini, {PROMPTS}.",
+            autocompletion=complete.training_prompts,
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="JSONL file to write, for --data.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="JSONL file to write, for --data of a run.")
+    ],
     replace: Annotated[
         bool, typer.Option("--replace", help="Ask about prompts that have a gold answer, too.")
     ] = False,
     budget_usd: BudgetUsd = None,
     seed: Seed = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="How the teacher is asked, such as max_new_tokens=1024."),
-    ] = None,
+    set_: SetGold = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Have a teacher write gold answers for prompts that have none; the same command resumes.
+    """Have a teacher write gold answers for prompts without one.
 
-    Example: harness gold --teacher my-model@http://127.0.0.1:8000/v1 --data p.jsonl --out g.jsonl
+    What it has answered is not asked again.
+
+    \b
+    Example: harness gold --teacher my-model@http://127.0.0.1:8000/v1 \\
+      --data prompts.jsonl --out gold.jsonl
     """
     from harness import config as configs
     from harness import gold as golds

@@ -10,31 +10,36 @@ import typer
 from harness.commands.options import (
     BudgetUsd,
     Json,
+    OneJudge,
     Quiet,
+    Seed,
     SetJudging,
     asking,
     print_json,
     print_tables,
 )
 
-JudgeName = Annotated[str, typer.Option("--judge", help="A judge; harness judges lists them.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of sample and bootstrap.")]
-
 
 def judge(
-    judge: JudgeName,
-    outputs: Annotated[Path, typer.Option(help="AlpacaEval's model_outputs.json.")],
-    reference: Annotated[Path, typer.Option(help="The same of the model to compare with.")],
-    out: Annotated[Path, typer.Option(help="annotations.json to write.")],
+    judge: OneJudge,
+    outputs: Annotated[Path, typer.Option(metavar="FILE", help="AlpacaEval's model_outputs.json.")],
+    reference: Annotated[
+        Path, typer.Option(metavar="FILE", help="The same of the model to compare with.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="annotations.json to write.")],
     budget_usd: BudgetUsd = None,
     set_: SetJudging = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a file of outputs against another; writes AlpacaEval's annotations.json and scores it.
+    """Judge a file of outputs against another, and score it.
 
-    Example: harness judge --judge longer --outputs a.json --reference b.json --out annotations.json
+    Writes AlpacaEval's annotations.json. What a model has answered is not asked again.
+
+    \b
+    Example: harness judge --judge longer --outputs a.json --reference b.json \\
+      --out annotations.json
     """
     from harness import judging, show_scores
     from harness.progress import Reporter
@@ -42,9 +47,9 @@ def judge(
 
     config = asking(judge, budget_usd, set_)
     found = judging.judge_files(config, outputs, reference, out, Reporter(quiet))
-    summary = summarise(found.judgements, seed, baseline=found.baseline)
+    summary = summarise(found.judgements, seed or 0, baseline=found.baseline)
     if as_json:
-        print_json({"out": str(out), **show_scores.summary_dict(found, summary, seed)})
+        print_json({"out": str(out), **show_scores.summary_dict(found, summary, seed or 0)})
     elif not quiet:
         print_tables(show_scores.summary_tables(found, summary))
 
@@ -52,7 +57,7 @@ def judge(
 def judges(as_json: Json = False) -> None:
     """List the judges, and how far each agrees with the yardstick.
 
-    Example: harness judges --json
+    Example: harness judges
     """
     from harness import show_judges
 
@@ -64,28 +69,40 @@ def judges(as_json: Json = False) -> None:
 
 
 def calibrate(
-    judge: JudgeName,
-    archive: Annotated[Path, typer.Option(help="Folder of stored judgements (docs).")],
+    judge: OneJudge,
+    archive: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="Stored judgements: a checkout of alpaca_eval, or its data as parquet files.",
+        ),
+    ],
     comparisons: Annotated[
-        int | None, typer.Option(min=10, help="A seeded sample of so many (all).")
+        int | None,
+        typer.Option(metavar="N", min=10, help="A seeded sample of so many.", show_default="all"),
     ] = None,
     budget_usd: BudgetUsd = None,
     set_: SetJudging = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a judge against stored judgements of AlpacaEval's own; kept for boards and reports.
+    """Measure a judge against stored judgements of AlpacaEval's own.
 
-    Example: harness calibrate --judge longer --archive alpaca_eval/ --comparisons 2000
+    The result is kept, and boards and reports tell it. What a model has answered is not
+    asked again.
+
+    \b
+    Example: harness calibrate --judge longer --archive alpaca_eval/ \\
+      --comparisons 2000
     """
     from harness import calibrations, show_judges
     from harness.codec import dump
     from harness.progress import Reporter
 
     config = asking(judge, budget_usd, set_)
-    found = calibrations.calibrate_judge(config, archive, comparisons, seed, Reporter(quiet))
+    found = calibrations.calibrate_judge(config, archive, comparisons, seed or 0, Reporter(quiet))
     if as_json:
         print_json(dump(found))
-    else:
+    elif not quiet:
         print_tables([show_judges.calibration_table(found)])

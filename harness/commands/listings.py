@@ -6,13 +6,21 @@ from typing import Annotated
 
 import typer
 
+from harness.commands import complete
+from harness.commands.layout import DefaultGroup
 from harness.commands.options import Json, Quiet, print_json, print_tables
 
 
-def methods(as_json: Json = False) -> None:
-    """List the methods: paper, declared plan, settings, and where each was loaded from.
+class ListByDefault(DefaultGroup):
+    """`harness models` is `harness models list`."""
 
-    Example: harness methods --json
+    default = "list"
+
+
+def methods(as_json: Json = False) -> None:
+    """List the methods: paper, plan, settings, where each comes from.
+
+    Example: harness methods
     """
     from harness import show
 
@@ -23,8 +31,17 @@ def methods(as_json: Json = False) -> None:
         print_tables(show.method_tables(listed))
 
 
+def models() -> None:
+    """List the embedded models, or fetch one.
+
+    Example: harness models
+
+    Example: harness models pull smollm2-135m
+    """
+
+
 def models_list(as_json: Json = False) -> None:
-    """List the embedded models and where they are kept.
+    """List the embedded models; the word list may be left out.
 
     Example: harness models list
     """
@@ -39,31 +56,55 @@ def models_list(as_json: Json = False) -> None:
 
 
 def models_pull(
-    name: Annotated[str, typer.Argument(help="An embedded model, such as smollm2-135m.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="An embedded model, such as smollm2-135m.",
+            autocompletion=complete.models,
+        ),
+    ],
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Fetch an embedded model and keep it under HARNESS_HOME.
+    """Fetch an embedded model, and say where it is kept.
+
+    That is under HARNESS_HOME.
 
     Example: harness models pull smollm2-135m
     """
     from harness.models.store import pull
     from harness.progress import Reporter
 
-    typer.echo(pull(name, Reporter(quiet).say))
+    path = pull(name, Reporter(quiet).say)
+    if as_json:
+        print_json({"model": name, "where": str(path)})
+    else:
+        typer.echo(path)
 
 
 def doctor(
     model: Annotated[
-        str | None, typer.Option(help="Look at this model's chat template, too.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Look at this model's chat template, too.",
+            autocompletion=complete.models,
+        ),
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(help="Ask this server, too: MODEL or MODEL@BASE_URL.")
+        str | None,
+        typer.Option(metavar="MODEL[@URL]", help="Ask this server, too."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check versions, folders, data, judges and their licences; exit 1 where there is a problem.
+    """Check versions, folders, data, models and judges.
 
-    Example: harness doctor --model smollm2-135m --endpoint my-model@http://127.0.0.1:8000/v1
+    Ends with exit code 1 where there is a problem. Nothing is downloaded.
+
+    \b
+    Example: harness doctor --model smollm2-135m \\
+      --endpoint my-model@http://127.0.0.1:8000/v1
     """
     from dataclasses import asdict
 

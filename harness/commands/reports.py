@@ -8,12 +8,19 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import Json, print_json
+from harness.commands.options import Json, Quiet, print_json
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    out: Annotated[Path | None, typer.Option(help="Folder (RUN/report, or ./report).")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the page.",
+            show_default="RUN/report; of several, report",
+        ),
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Also write all outputs, uncut, to a folder beside it.")
     ] = False,
@@ -23,28 +30,33 @@ def report(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve it on 127.0.0.1, until Ctrl-C.")
     ] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained index.html and its figures as PNG and SVG.
+    """Write one self-contained page, and its figures as PNG and SVG.
 
     Runs that differ in benchmark, decoding, judge or opponent are shown apart. Unfinished ones are
-    welcome. Example: harness report runs/dno-quickstart runs/sft-quickstart
+    welcome.
+
+    Example: harness report runs/dno-quickstart runs/sft-quickstart
     """
     from harness import app as application
     from harness import follow as following
+    from harness.progress import Reporter
 
+    say = Reporter(quiet).say
     folder = out or (runs[0] / application.REPORT if len(runs) == 1 else Path("report"))
     live = threading.Event()
     if serve:
         folder.mkdir(parents=True, exist_ok=True)
-        _say(f"serving {following.serve(folder, live)} (Ctrl-C stops)")
+        say(f"serving {following.serve(folder, live)} (Ctrl-C stops)")
 
     def write() -> Path:
         return application.write_run_report(runs, folder, full=full)
 
     if follow:
         live.set()
-        page = following.follow(runs, write, _say)
+        page = following.follow(runs, write, say)
         live.clear()
     else:
         page = write()
@@ -57,14 +69,25 @@ def report(
 
 
 def card(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     iteration: Annotated[
-        int | None, typer.Option(min=1, help="Of which policy (the best by validation).")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="The iteration whose policy it is of.",
+            show_default="the best by validation",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder (RUN/card).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the card.", show_default="RUN/card"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a model card for a run's policy: recipe, data, figures and limits, ready for the hub.
+    """Write a model card for a run's policy, ready for the hub.
+
+    It has the recipe, data, figures and limits.
 
     Example: harness card runs/dno-quickstart
     """
@@ -75,7 +98,3 @@ def card(
         print_json({"card": str(written.path), "policy": str(written.policy)})
     else:
         typer.echo(f"{written.path} (upload it with the files of {written.policy})")
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

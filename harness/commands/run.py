@@ -27,6 +27,7 @@ from harness.commands.options import (
     Quiet,
     Seed,
     Set,
+    narrow,
     print_json,
     print_tables,
     sets,
@@ -88,9 +89,11 @@ def _asked(command: Callable[..., None]) -> Callable[..., None]:
 
 @_asked
 def run(request: "Request", quiet: Quiet = False, as_json: Json = False) -> None:
-    """Run methods iteration by iteration, score each, write board and report.
+    """Run methods iteration by iteration, and score each iteration.
 
-    The same command again resumes. Example: harness run --method dno,sft --iters 6
+    Board and report are written as it goes. The same command again resumes.
+
+    Example: harness run --method dno,sft --iters 6
     """
     from harness import app as application
     from harness.progress import Reporter
@@ -105,7 +108,7 @@ def run(request: "Request", quiet: Quiet = False, as_json: Json = False) -> None
         report = str(record.path / application.REPORT / "index.html")
         print_json({"run": str(record.path), "report": report, **table.as_dicts(rows_of(record))})
     elif not quiet:
-        print_tables(table.render(rows_of(record), with_published=False))
+        print_tables(table.render(rows_of(record), with_published=False, narrow=narrow()))
 
 
 def _run_several(request: "Request", quiet: bool, as_json: bool) -> None:
@@ -131,7 +134,7 @@ def _run_several(request: "Request", quiet: bool, as_json: bool) -> None:
         }
         print_json({**said, **table.as_dicts(rows)})
     elif not quiet:
-        print_tables(table.render(rows, with_published=False))
+        print_tables(table.render(rows, with_published=False, narrow=narrow()))
         if made.compared:
             print_tables(show_compare.tables(made.compared))
         print_tables([show_compare.costs_table(costs, request.match)])
@@ -142,7 +145,9 @@ def _run_several(request: "Request", quiet: bool, as_json: bool) -> None:
 
 @_asked
 def plan(request: "Request", as_json: Json = False) -> None:
-    """Show what a run would do and what it would cost; changes nothing.
+    """Show what a run would do and what it would cost.
+
+    Nothing is changed.
 
     Example: harness plan --method dno --iters 6
     """

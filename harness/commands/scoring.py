@@ -7,29 +7,43 @@ from typing import Annotated
 
 import typer
 
+from harness.commands import complete
+from harness.commands.layout import JUDGING
 from harness.commands.options import (
+    NAMED,
     BudgetUsd,
     Json,
+    Quiet,
+    Seed,
     SetJudging,
     asking,
     print_json,
     print_tables,
 )
 
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")]
-
 
 def score(
     annotations: Annotated[
-        Path, typer.Option(help="AlpacaEval's annotations.json, or parquet or JSONL like it.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="AlpacaEval's annotations.json, or parquet or JSONL like it."
+        ),
     ],
     c: Annotated[
-        float | None, typer.Option(min=1e-4, help="Data's strength against the penalty (21.54).")
+        float | None,
+        typer.Option(
+            metavar="X",
+            min=1e-4,
+            help="Data's strength against the penalty.",
+            show_default="21.54",
+        ),
     ] = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     as_json: Json = False,
 ) -> None:
-    """Raw and length-controlled win rate of a file of judgements, with intervals; offline.
+    """Score a file of judgements: raw and length-controlled win rate.
+
+    With intervals. Nothing is asked and nothing is downloaded.
 
     Example: harness score --annotations results/my-model/annotations.json
     """
@@ -39,28 +53,41 @@ def score(
     from harness.scoring.summary import summarise
 
     read = read_annotations(annotations)
-    summary = summarise(read.judgements, seed, baseline=read.baseline, c=c or C)
+    summary = summarise(read.judgements, seed or 0, baseline=read.baseline, c=c or C)
     if as_json:
-        print_json(show_scores.summary_dict(read, summary, seed))
+        print_json(show_scores.summary_dict(read, summary, seed or 0))
     else:
         print_tables(show_scores.summary_tables(read, summary))
 
 
 def compare(
     paths: Annotated[
-        list[Path], typer.Argument(help="Runs, iterations, evaluations, judgements or outputs.")
+        list[Path],
+        typer.Argument(
+            metavar="PATH",
+            help="Folders of runs, iterations or evaluations; files of judgements or outputs.",
+        ),
     ],
     judge: Annotated[
-        str | None, typer.Option(help="Let this judge compare the outputs head to head, too.")
+        str | None,
+        typer.Option(
+            metavar="JUDGE",
+            help=f"Let it compare the outputs head to head, too: {NAMED}.",
+            autocompletion=complete.judges,
+            rich_help_panel=JUDGING,
+        ),
     ] = None,
     budget_usd: BudgetUsd = None,
     set_: SetJudging = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a pair.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Tell models apart: paired differences of raw and length-controlled win rates.
+    """Tell models apart: paired differences of their win rates.
+
+    Raw and length-controlled, over the instructions that all have answered.
 
     Example: harness compare runs/dno-quickstart runs/sft-quickstart
     """
@@ -74,12 +101,12 @@ def compare(
     if judge is None and (budget_usd is not None or set_):
         raise HarnessError("--budget-usd and --set are for the --judge; name one, or drop them.")
     asked = asking(judge, budget_usd, set_) if judge else None
-    compared = compare_paths(paths, seed, asked, Reporter(quiet=not judge))
+    compared = compare_paths(paths, seed or 0, asked, Reporter(quiet or not judge))
     if as_json:
-        print_json(show_compare.as_dict(compared, seed))
+        print_json(show_compare.as_dict(compared, seed or 0))
     elif markdown:
         typer.echo(show_compare.as_markdown(compared))
     elif as_csv:
         typer.echo(show_compare.as_csv(compared), nl=False)
-    else:
+    elif not quiet:
         print_tables(show_compare.tables(compared))
