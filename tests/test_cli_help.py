@@ -36,7 +36,7 @@ COMMANDS = dict(walk(typer.main.get_command(app)))
 def examples(text: str) -> list[list[str]]:
     """The arguments of each example in a help."""
     told = text.replace("\\\n", " ")
-    return [shlex.split(line) for line in re.findall(r"Example: harness (.+)", told)]
+    return [shlex.split(found) for found in re.findall(r"Example: harness ((?:.+\n?)+)", told)]
 
 
 def parse(arguments: list[str]) -> None:

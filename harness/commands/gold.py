@@ -49,9 +49,8 @@ def gold(
 
     What it has answered is not asked again.
 
-    \b
-    Example: harness gold --teacher my-model@http://127.0.0.1:8000/v1 \\
-      --data prompts.jsonl --out gold.jsonl
+    Example: harness gold --teacher my-model@http://127.0.0.1:8000/v1 --data prompts.jsonl
+    --out gold.jsonl
     """
     from harness import config as configs
     from harness import gold as golds

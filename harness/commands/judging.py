@@ -37,9 +37,7 @@ def judge(
 
     Writes AlpacaEval's annotations.json. What a model has answered is not asked again.
 
-    \b
-    Example: harness judge --judge longer --outputs a.json --reference b.json \\
-      --out annotations.json
+    Example: harness judge --judge longer --outputs a.json --reference b.json --out annotations.json
     """
     from harness import judging, show_scores
     from harness.progress import Reporter
@@ -92,9 +90,7 @@ def calibrate(
     The result is kept, and boards and reports tell it. What a model has answered is not
     asked again.
 
-    \b
-    Example: harness calibrate --judge longer --archive alpaca_eval/ \\
-      --comparisons 2000
+    Example: harness calibrate --judge longer --archive alpaca_eval/ --comparisons 2000
     """
     from harness import calibrations, show_judges
     from harness.codec import dump

@@ -127,9 +127,7 @@ def lab(
 
     All is known exactly there: policies, preferences, and how far each policy can be beaten.
 
-    \b
-    Example: harness lab --method dno-regression --game rps \\
-      --start 0.8,0.1,0.1 --iters 10
+    Example: harness lab --method dno-regression --game rps --start 0.8,0.1,0.1 --iters 10
     """
     from harness import show_lab
     from harness.lab.request import ALL, Request, play

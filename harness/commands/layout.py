@@ -3,7 +3,10 @@ rich, which takes longer to load than the help to print."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from inspect import cleandoc
+from textwrap import wrap
 from typing import Any, ClassVar
 
 from typer.core import TyperCommand, TyperGroup
@@ -25,6 +28,9 @@ FEW = 9
 class Command(TyperCommand):
     """A command whose help has its options under their headings."""
 
+    def format_help_text(self, _ctx: Any, formatter: Any) -> None:
+        _write_text(formatter, self.help or "")
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         params = [(param, param.get_help_record(ctx)) for param in self.get_params(ctx)]
         arguments = [
@@ -42,6 +48,9 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group whose help has its commands under their headings."""
+
+    def format_help_text(self, _ctx: Any, formatter: Any) -> None:
+        _write_text(formatter, self.help or "")
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
         rows = [
@@ -62,6 +71,21 @@ class DefaultGroup(Group):
         if not named and not (ctx.resilient_parsing and not args):  # a shell asks what there is
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+
+def _write_text(formatter: Any, text: str) -> None:
+    """Paragraphs; an example keeps its words together, and goes on after a backslash."""
+    for paragraph in cleandoc(text).split("\n\n"):
+        formatter.write_paragraph()
+        with formatter.indentation():
+            if not paragraph.startswith("Example: "):
+                formatter.write_text(paragraph)
+                continue
+            words = re.sub(r"(-\S+)\s+(?!-)", "\\1\0", paragraph)  # an option and its value
+            lines = wrap(words, formatter.width - 6, break_on_hyphens=False)
+            indent = " " * formatter.current_indent
+            example = f" \\\n{indent}  ".join(lines).replace("\0", " ")
+            formatter.write(f"{indent}{example}\n")
 
 
 def _heading(of: Any, without: str) -> str:

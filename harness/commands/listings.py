@@ -102,9 +102,7 @@ def doctor(
 
     Ends with exit code 1 where there is a problem. Nothing is downloaded.
 
-    \b
-    Example: harness doctor --model smollm2-135m \\
-      --endpoint my-model@http://127.0.0.1:8000/v1
+    Example: harness doctor --model smollm2-135m --endpoint my-model@http://127.0.0.1:8000/v1
     """
     from dataclasses import asdict
 
