@@ -57,11 +57,23 @@ def _attention(
             scaling=scaling, position_bias=position_bias, **kwargs,
         )  # fmt: skip
         return output
-    mixed = scaled_dot_product_attention(
-        query.view(rows, groups, heads // groups, dim),
-        key,
-        value,
-        attn_mask=attention_mask,
-        scale=scaling,
-    )
+    query = query.view(rows, groups, heads // groups, dim)
+    scale = scaling or dim**-0.5
+    if query.device.type == "cpu":
+        mixed = _by_products(query, key, value, attention_mask, scale)
+    else:
+        mixed = scaled_dot_product_attention(query, key, value, attention_mask, scale=scale)
     return mixed.reshape(rows, 1, heads, value.shape[-1]), None
+
+
+def _by_products(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+) -> Tensor:
+    """The same as torch's SDPA, which on a CPU takes up to half as long again for few queries."""
+    rows, groups, heads, _ = query.shape
+    scores = torch.bmm((query * scale).flatten(0, 1), key.flatten(0, 1).transpose(1, 2))
+    if mask is not None:  # [rows, 1, 1, keys]
+        above = scores.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)
+        scores.view(rows, groups, heads, -1).add_(above)
+    mixed = torch.bmm(torch.softmax(scores, -1), value.flatten(0, 1))
+    return mixed.view(rows, groups, heads, -1)

@@ -1,17 +1,22 @@
-"""One batch of completions, token by token."""
+"""Completions token by token, in a batch that rows join and leave as they come and finish."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from harness.engines.draws import draw, uniforms
-from harness.engines.kv import fill_slots, give_room, keep_rows
+from harness.engines.kv import Slots, fill_slots
 from harness.types import Prompt, SampleSpec
+
+_SLACK = 64
+"""Tokens of room beyond a row's most, so that the cache is moved to its front this seldom."""
 
 
 @dataclass(slots=True)
@@ -23,6 +28,11 @@ class Row:
     sample: int
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
+    uniforms: list[float] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt_ids) + len(self.tokens)
 
 
 def pad_left(
@@ -44,77 +54,116 @@ def positions(mask: Tensor) -> Tensor:
 
 
 class Decoding:
-    """Decodes `rows` together; finished rows leave the batch at once.
+    """Decodes rows, at most `size` at a time; finished ones leave at once, and others take their
+    places.
 
-    A prompt with several samples is read once. `step` is to be called while `live` is not empty.
+    A prompt with several samples is read once, so they come together. New ones come when a quarter
+    of the places is free: reading a few prompts costs a pass over the weights, and a batch that is
+    three quarters full is hardly less efficient than a full one.
     """
 
-    @torch.inference_mode()
     def __init__(
         self, model: PreTrainedModel, rows: Sequence[Row], spec: SampleSpec,
-        stop_ids: frozenset[int], pad: int,
+        stop_ids: frozenset[int], pad: int, size: int,
     ):  # fmt: skip
-        self.live = list(rows)
+        self.live: list[Row] = []
         self._model = model
         self._spec = spec
         self._stop_ids = stop_ids
-        device = model.device
-        limit = spec.max_new_tokens
-        self._uniforms = torch.stack(
-            [uniforms(spec.seed, row.prompt.id, row.sample, limit) for row in rows]
-        ).to(device)
-        distinct = {tuple(row.prompt_ids): 0 for row in rows}
-        distinct = {ids: index for index, ids in enumerate(distinct)}
-        ids, mask = pad_left(list(distinct), pad, device)
-        self._cache = DynamicCache(config=model.config)
-        logits = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions(mask),
-            past_key_values=self._cache, use_cache=True, logits_to_keep=1,
-        ).logits[:, -1]  # fmt: skip
-        source = torch.tensor([distinct[tuple(row.prompt_ids)] for row in rows], device=device)
-        give_room(self._cache, source, limit)
-        self._logits = logits[source]
-        self._width = mask.shape[1]
-        # Everything that will be generated is real; only the prompts differ in length.
-        self._mask = torch.cat([mask[source], mask.new_ones(len(rows), limit)], dim=1)
-        self._next_position = mask.sum(1)[source]
-        self._done = 0
+        self._pad = pad
+        self._size = size
+        # A prompt that comes later fits before the place where the others are: it is no longer.
+        ordered = sorted(rows, key=lambda row: (-len(row.prompt_ids), row.prompt_ids))
+        self._waiting = deque(
+            same[start : start + size]
+            for _, group in groupby(ordered, key=lambda row: row.prompt_ids)
+            for same in [list(group)]
+            for start in range(0, len(same), size)
+        )
+        self._slots: Slots
+        self._logits: Tensor
+
+    def finished(self) -> Iterator[Row]:
+        """All rows, as they finish."""
+        while self._waiting or self.live:
+            self._admit()
+            yield from self._step()
 
     @torch.inference_mode()
-    def step(self) -> list[Row]:
+    def _admit(self) -> None:
+        """Let the next prompts' rows in, if it is time."""
+        if self.live and (not self._slots.can_join or len(self.live) > self._size * 3 // 4):
+            return
+        new: list[Row] = []
+        while self._waiting and len(self.live) + len(new) + len(self._waiting[0]) <= self._size:
+            new += self._waiting.popleft()
+        if not new:
+            return
+        spec, device = self._spec, self._model.device
+        for row in new:
+            stream = uniforms(spec.seed, row.prompt.id, row.sample, spec.max_new_tokens)
+            row.uniforms = stream.tolist()
+        distinct = {ids: index for index, ids in enumerate(dict.fromkeys(map(_ids, new)))}
+        ids, mask = pad_left(list(distinct), self._pad, device)
+        cache = DynamicCache(config=self._model.config)
+        logits = self._model(
+            input_ids=ids, attention_mask=mask, position_ids=positions(mask),
+            past_key_values=cache, use_cache=True, logits_to_keep=1,
+        ).logits[:, -1]  # fmt: skip
+        source = torch.tensor([distinct[_ids(row)] for row in new], device=device)
+        if self.live:
+            self._slots.join(cache, source)
+            self._logits = torch.cat([self._logits, logits[source]])
+        else:
+            waiting = sum(map(len, self._waiting))
+            count = min(self._size, len(new) + waiting)
+            room = mask.shape[1] + spec.max_new_tokens + (_SLACK if waiting else 0)
+            self._slots = Slots(cache, source, count, room)
+            self._logits = logits[source]
+        self.live += new
+
+    @torch.inference_mode()
+    def _step(self) -> list[Row]:
         """Add one token to each live row; returns the rows that this finished."""
         spec = self._spec
-        chosen = draw(self._logits, self._uniforms[:, self._done], spec.temperature, spec.top_p)
-        self._done += 1
+        stream = torch.tensor(
+            [row.uniforms[len(row.tokens)] for row in self.live], dtype=torch.float64
+        )
+        chosen = draw(
+            self._logits, stream.to(self._logits.device), spec.temperature, spec.top_p
+        ).tolist()
         finished = []
-        for row, token in zip(self.live, chosen.tolist(), strict=True):
+        for row, token in zip(self.live, chosen, strict=True):
             row.tokens.append(token)
             row.stopped = token in self._stop_ids
-            finished.append(row.stopped or self._done == spec.max_new_tokens)
+            finished.append(row.stopped or len(row.tokens) == spec.max_new_tokens)
         out = [row for row, done in zip(self.live, finished, strict=True) if done]
         if out:
-            chosen = self._drop(finished, chosen)
+            slots = fill_slots(finished)
+            self.live = [self.live[slot] for slot in slots]
+            # Less the new token, which the cache does not have yet.
+            self._slots.keep(slots, max((row.length - 1 for row in self.live), default=0))
         if self.live:
-            self._forward(chosen)
+            self._forward()
         return out
 
-    def _drop(self, finished: list[bool], chosen: Tensor) -> Tensor:
-        slots = fill_slots(finished)
-        keep_rows(self._cache, slots)
-        self.live = [self.live[slot] for slot in slots]
-        self._uniforms = self._uniforms[slots]
-        self._mask = self._mask[slots]
-        self._next_position = self._next_position[slots]
-        return chosen[slots]
-
-    def _forward(self, chosen: Tensor) -> None:
-        self._width += 1
+    def _forward(self) -> None:
+        """Read each live row's last token."""
+        device = self._model.device
+        self._slots.make_room()
+        window = self._slots.window
+        lengths = torch.tensor([row.length for row in self.live], device=device)
+        width = window.end + 1 - window.first
         self._logits = self._model(
-            input_ids=chosen[:, None],
-            attention_mask=self._mask[:, : self._width],
-            position_ids=self._next_position[:, None],
-            past_key_values=self._cache,
+            input_ids=torch.tensor([row.tokens[-1:] for row in self.live], device=device),
+            attention_mask=torch.arange(width, 0, -1, device=device) <= lengths[:, None],
+            position_ids=lengths[:, None] - 1,
+            past_key_values=self._slots.cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        self._next_position = self._next_position + 1
+        window.end += 1
+
+
+def _ids(row: Row) -> tuple[int, ...]:
+    return tuple(row.prompt_ids)

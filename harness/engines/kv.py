@@ -1,7 +1,13 @@
-"""A KV cache that does not move: rows are written in place, and dropped by filling their slots."""
+"""A KV cache of rows that come and go: each has a slot, and all write at one common place.
+
+Every row's latest token stands at the same place of the cache, whenever the row came, and its first
+one so many places before as it has tokens. So nothing moves from token to token, a row that comes
+writes its prompt just before that place, and what lies before a row's first token is masked.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,81 +15,127 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 
+@dataclass
+class Window:
+    """What the layers share: the first `rows` slots are in use, at the places `first` to `end`."""
+
+    rows: int
+    first: int
+    end: int
+
+
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # of its subclass hook
-    """A full-attention layer with room for all the tokens of a decoding from the start.
+    """A full-attention layer with room for all its rows' tokens from the start.
 
     transformers' own layer copies everything at each token. Here `keys` and `values` are views
-    [rows, heads, tokens, dim] into buffers that have the final size.
+    [rows, heads, tokens, dim] into buffers [slots, heads, room, dim] that have the final size.
     """
 
-    def __init__(self, prefilled: DynamicLayer, rows: Tensor, room: int):
-        """Row i starts as `prefilled`'s row rows[i]; `room` is how many tokens may follow."""
+    def __init__(self, like: DynamicLayer, slots: int, room: int, window: Window):
         super().__init__()  # type: ignore[no-untyped-call]
-        keys, values = prefilled.keys, prefilled.values
-        assert keys is not None
-        assert values is not None
-        self._key_buffer = _with_room(keys, rows, room)
-        self._value_buffer = _with_room(values, rows, room)
-        self._tokens = keys.shape[-2]
-        self.dtype, self.device = keys.dtype, keys.device
+        assert like.keys is not None
+        assert like.values is not None
+        # Zeros, since what is masked is multiplied by nought, which a stray NaN would survive.
+        self._buffers = [
+            states.new_zeros(slots, states.shape[1], room, states.shape[-1])
+            for states in (like.keys, like.values)
+        ]
+        self._window = window
+        self.dtype, self.device = like.keys.dtype, like.keys.device
         self.is_initialized = True
-        self._look(len(rows))
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append new tokens' states [rows, heads, new, dim]; returns all of them."""
-        assert self.keys is not None
-        rows, new = self.keys.shape[0], key_states.shape[-2]
-        end = self._tokens + new
-        self._key_buffer[:rows, :, self._tokens : end] = key_states
-        self._value_buffer[:rows, :, self._tokens : end] = value_states
-        self._tokens = end
-        return self._look(rows)
+        """Put new tokens' states [rows, heads, new, dim] after the window's end; returns all."""
+        at = self._window
+        end = at.end + key_states.shape[-2]
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[: at.rows, :, at.end : end] = states
+        self.keys, self.values = (b[: at.rows, :, at.first : end] for b in self._buffers)
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        return self._window.end - self._window.first
+
+    def join(self, prefilled: DynamicLayer, rows: Tensor) -> None:
+        """The next slots get `prefilled`'s rows `rows`, up to the window's end."""
+        at = self._window
+        slots = slice(at.rows, at.rows + len(rows))
+        for buffer, states in zip(self._buffers, (prefilled.keys, prefilled.values), strict=True):
+            assert states is not None
+            first = at.end - states.shape[-2]
+            buffer[slots, :, first : at.end] = states.index_select(0, rows)
 
     def keep(self, slots: list[int]) -> None:
         """Row i becomes the old row slots[i]; a row only ever moves down to a dropped one's slot.
 
         So moving is in place, and costs as much as the rows that moved.
         """
+        at = self._window
         for new, old in enumerate(slots):
             if new != old:
-                for buffer in (self._key_buffer, self._value_buffer):
-                    buffer[new, :, : self._tokens] = buffer[old, :, : self._tokens]
-        self._look(len(slots))
+                for buffer in self._buffers:
+                    buffer[new, :, at.first : at.end] = buffer[old, :, at.first : at.end]
 
-    def _look(self, rows: int) -> tuple[Tensor, Tensor]:
-        self.keys = self._key_buffer[:rows, :, : self._tokens]
-        self.values = self._value_buffer[:rows, :, : self._tokens]
-        return self.keys, self.values
-
-
-def _with_room(states: Tensor, rows: Tensor, room: int) -> Tensor:
-    _, heads, tokens, dim = states.shape
-    buffer = states.new_empty(len(rows), heads, tokens + room, dim)
-    buffer[:, :, :tokens] = states.index_select(0, rows)
-    return buffer
+    def move_to_front(self) -> None:
+        """What is in the window goes to the buffers' beginning."""
+        at = self._window
+        for buffer in self._buffers:
+            states = buffer[: at.rows, :, at.first : at.end].clone()
+            buffer[: at.rows, :, : at.end - at.first] = states
 
 
-def give_room(cache: Cache, rows: Tensor, room: int) -> None:
-    """After the prefill: row i of the cache becomes a copy of row rows[i], with room for more.
+class Slots:
+    """The cache of a decoding, with the rows of a first prefill: row i has its row rows[i].
 
-    Layers of other kinds (sliding windows, linear attention) keep transformers' own class.
+    `count` rows can be there at a time, and `room` tokens from the first of any to the latest.
+    Layers of other kinds (sliding windows, linear attention) keep transformers' own class; then
+    nobody can come as long as anyone is there (`can_join`).
     """
-    for index, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:
-            cache.layers[index] = RoomyLayer(layer, rows, room)
-        else:
-            layer.reorder_cache(rows)  # type: ignore[arg-type]  # any integer tensor
 
+    def __init__(self, prefilled: Cache, rows: Tensor, count: int, room: int):
+        self.cache = prefilled
+        self._room = room
+        self.window = Window(0, 0, prefilled.get_seq_length())
+        self.can_join = all(type(layer) is DynamicLayer for layer in prefilled.layers)
+        for index, layer in enumerate(prefilled.layers):
+            if type(layer) is DynamicLayer:
+                prefilled.layers[index] = roomy = RoomyLayer(layer, count, room, self.window)
+                roomy.join(layer, rows)
+            else:
+                layer.reorder_cache(rows)  # type: ignore[arg-type]  # any integer tensor
+        self.window.rows = len(rows)
 
-def keep_rows(cache: Cache, slots: list[int]) -> None:
-    """Row i becomes the old row slots[i], as `fill_slots` has them."""
-    for layer in cache.layers:
-        if isinstance(layer, RoomyLayer):
-            layer.keep(slots)
-        else:
-            layer.reorder_cache(torch.tensor(slots, dtype=torch.long))  # type: ignore[arg-type]
+    def join(self, prefilled: Cache, rows: Tensor) -> None:
+        """Further rows, of prompts that are no longer than the window."""
+        for mine, its in zip(self._roomy(), prefilled.layers, strict=True):
+            assert isinstance(its, DynamicLayer)
+            mine.join(its, rows)
+        self.window.rows += len(rows)
+
+    def keep(self, slots: list[int], longest: int) -> None:
+        """Row i becomes the old row slots[i], as `fill_slots` has them; the longest row that stays
+        has so many tokens."""
+        for layer in self.cache.layers:
+            if isinstance(layer, RoomyLayer):
+                layer.keep(slots)
+            else:
+                layer.reorder_cache(torch.tensor(slots, dtype=torch.long))  # type: ignore[arg-type]
+        self.window.rows = len(slots)
+        if self.can_join:
+            self.window.first = self.window.end - longest
+
+    def make_room(self) -> None:
+        """To be called before a token is added."""
+        at = self.window
+        if at.end == self._room:
+            for layer in self._roomy():
+                layer.move_to_front()
+            at.first, at.end = 0, at.end - at.first
+
+    def _roomy(self) -> list[RoomyLayer]:
+        return [layer for layer in self.cache.layers if isinstance(layer, RoomyLayer)]
 
 
 def fill_slots(finished: list[bool]) -> list[int]:

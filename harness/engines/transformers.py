@@ -58,8 +58,8 @@ class TransformersEngine:
     def sample(self, prompts: Sequence[Prompt], spec: SampleSpec) -> Iterator[Completion]:
         """`spec.samples` completions of each prompt, in the order in which they finish.
 
-        Prompts of equal length go together, the longest first. HarnessError (before anything is
-        sampled) when a prompt does not fit.
+        The longest prompts come first, and others as places in the batch become free. HarnessError
+        (before anything is sampled) when a prompt does not fit.
         """
         self.check_context(prompts, spec.max_new_tokens)
         rows = [
@@ -67,23 +67,21 @@ class TransformersEngine:
             for prompt, ids in ((prompt, self.chat.prompt_ids(prompt)) for prompt in prompts)
             for sample in range(spec.samples)
         ]
-        rows.sort(key=lambda row: -len(row.prompt_ids))
         return self._sample(rows, spec)
 
     def _sample(self, rows: list[Row], spec: SampleSpec) -> Iterator[Completion]:
-        for start in range(0, len(rows), self._batch_size):
-            batch = rows[start : start + self._batch_size]
-            decoding = Decoding(self._loaded(), batch, spec, self.chat.stop_ids, self.chat.pad_id)
-            while decoding.live:
-                for row in decoding.step():
-                    yield Completion(
-                        prompt_id=row.prompt.id,
-                        sample=row.sample,
-                        text=self.chat.decode(row.tokens),
-                        token_ids=tuple(row.tokens),
-                        finish_reason="stop" if row.stopped else "length",
-                        source=spec.source,
-                    )
+        decoding = Decoding(
+            self._loaded(), rows, spec, self.chat.stop_ids, self.chat.pad_id, self._batch_size
+        )
+        for row in decoding.finished():
+            yield Completion(
+                prompt_id=row.prompt.id,
+                sample=row.sample,
+                text=self.chat.decode(row.tokens),
+                token_ids=tuple(row.tokens),
+                finish_reason="stop" if row.stopped else "length",
+                source=spec.source,
+            )
 
     def logprobs(self, items: Sequence[tuple[Prompt, Completion]]) -> list[tuple[float, int]]:
         """For each item the completion's summed log-probability (nats, float32) and its tokens.
