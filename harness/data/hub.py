@@ -31,8 +31,8 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`split` has the training prompts, `rows` as its card says (the hub's viewer, for openbmb's,
-    which has no counts)."""
+    """`split` has the training prompts, `rows` as its card says (openbmb's card has no counts; its
+    number is not confirmed, and serves plans only)."""
 
     split: str
     rows: int
