@@ -127,6 +127,18 @@ def test_the_fit_meets_the_optimality_conditions(
             assert abs(slope) <= 1 + 1e-6 * scale
 
 
+def test_the_fit_finds_the_same_optimum_from_far_off() -> None:
+    """Where all predictions at the start are 0 or 1, there is no curvature to go by."""
+    rng = np.random.default_rng(2)
+    x = np.stack([rng.normal(size=(7, 2)), np.ones((7, 2))], axis=1)
+    weights = rng.multinomial(2, [0.5, 0.5], size=7).astype(float)
+    labelled = (x @ (weights * rng.random(2))[..., None])[..., 0]
+    near = fit(x, weights, labelled, 20.0, np.zeros(2))
+    far = fit(x, weights, labelled, 20.0, np.array([100.0, -100.0]))
+    assert np.isfinite(near).all()
+    assert far == pytest.approx(near, abs=1e-6)
+
+
 def test_replicates_are_fitted_each_on_its_own() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(1, 3, 50)), rng.uniform(size=50)
@@ -202,6 +214,21 @@ def test_rows_that_cannot_tell_are_said_to() -> None:
     assert told.psi == pytest.approx(0, abs=1e-9)
     assert told.value == pytest.approx(50)
     assert any("holds the model's own term at 0" in caveat for caveat in told.caveats)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lengths_that_differ_by_about_the_same_everywhere(seed: int) -> None:
+    """t is then 1 less a rounding error, so length and the rest are one feature: neither a fit that
+    does not end, nor a number without a warning."""
+    rng = np.random.default_rng(seed)
+    gaps = 1000 + rng.normal(0, 60, 200)
+    p = np.clip(rng.normal(0.5, 0.6, 200), 0, 1)
+    js = [Judgement(str(i), float(p[i]), None, 500, 500 + int(gaps[i])) for i in range(200)]
+    told = measured(length_control(js, 0, is_alpaca=False))
+    assert told.psi == pytest.approx(told.theta, abs=1e-2)  # the ridge's choice among equals
+    assert told.ci95 is not None
+    assert told.ci95[0] < told.value < told.ci95[1]
+    assert any("beyond these rows" in caveat for caveat in told.caveats)
 
 
 # --- uncertainty ------------------------------------------------------------------------------

@@ -30,9 +30,22 @@ def fit(features: Array, weights: Array, labelled: Array, c: float, start: Array
     `features` is [b, k, n] and `weights` [b, n]; there is no intercept beyond what is a feature.
     Labels in [0, 1] enter as `labelled` [b, k] = Σ weight · label · x alone, since
     logloss(y, σ(η)) = log(1 + e^η) − y·η. Proximal Newton steps with backtracking from `start`
-    [k]; a ridge of `RIDGE` makes the optimum unique. Raises ArithmeticError where they do not
-    converge.
+    [k], or from 0 where that is too far off; a ridge of `RIDGE` makes the optimum unique. Raises
+    ArithmeticError where numbers are not finite.
     """
+    for begin in (start, np.zeros_like(start)):
+        found = _newton(features, weights, labelled, c, begin)
+        if found is not None:
+            return found
+    raise ArithmeticError(f"the length-control fit did not converge in {MOST_STEPS} steps")
+
+
+def _newton(
+    features: Array, weights: Array, labelled: Array, c: float, start: Array
+) -> Array | None:
+    """The coefficients of `fit`; None where they are not found in `MOST_STEPS`. That can be where
+    all predictions at `start` are near 0 or 1, which leaves no curvature to go by. From 0 on, the
+    penalty holds what is tried to |β|₁ ≤ c · Σ weight · log 2."""
     b, k = labelled.shape
     beta = np.zeros((b, k)) + start
     value, gradient, hessian = _objective(features, weights, labelled, c, beta)
@@ -40,13 +53,15 @@ def fit(features: Array, weights: Array, labelled: Array, c: float, start: Array
     scale = np.ones(b)
     size = c * (1.0 + weights.sum(axis=1))
     for _ in range(MOST_STEPS):
-        if np.abs(step).max() < LAST_STEP:
+        # the predicted decrease, and what rounding leaves of the sums that it would show in: where
+        # features are next to collinear, steps can stay larger than LAST_STEP by rounding alone
+        slope = (gradient * step + np.abs(beta + step) - np.abs(beta)).sum(axis=1)
+        noise = 1e-15 * size * (1.0 + np.abs(beta).max(axis=1))
+        if ((np.abs(step).max(axis=1) < LAST_STEP) | (-slope <= noise)).all():
             return beta + step
         trial = beta + scale[:, None] * step
         new_value, new_gradient, new_hessian = _objective(features, weights, labelled, c, trial)
-        # the predicted decrease; a replicate that falls short of a part of it tries half the step
-        slope = (gradient * step + np.abs(beta + step) - np.abs(beta)).sum(axis=1)
-        noise = 1e-15 * size * (1.0 + np.abs(beta).max(axis=1))  # what rounding leaves of sums
+        # a replicate that falls short of a part of the decrease tries half the step
         accepted = new_value <= value + 1e-4 * scale * slope + noise
         scale = np.where(accepted, 1.0, scale / 2)
         keep = accepted[:, None]
@@ -54,7 +69,7 @@ def fit(features: Array, weights: Array, labelled: Array, c: float, start: Array
         gradient = np.where(keep, new_gradient, gradient)
         hessian = np.where(keep[..., None], new_hessian, hessian)
         step = np.where(keep, _lasso_step(beta, gradient, hessian), step)
-    raise ArithmeticError(f"the length-control fit did not converge in {MOST_STEPS} steps")
+    return None
 
 
 def sigmoid(x: Array) -> Array:

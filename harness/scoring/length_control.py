@@ -32,6 +32,10 @@ CHUNK = 25
 NO_SPREAD = (
     "all length differences are equal, so the fit sees no effect of length and none is taken out"
 )
+ONE_SIDED = (
+    "all length differences are about alike and to one side, so what the model would win at equal "
+    "lengths is beyond these rows: the number splits the win rate between length and the rest"
+)
 PENALISED = (
     "the penalty holds the model's own term at 0: these rows are too few, or too much decided by "
     "length, to tell the two apart at equal lengths"
@@ -82,6 +86,8 @@ def length_control(
     point = estimate(rows, np.ones((1, n)), c)
     coefficients = point.coefficients[0]
     caveats = [NO_SPREAD] if n > 1 and not np.ptp(rows.delta) else []
+    if not caveats and n > 1 and np.ptp(_standardised(rows.delta, np.ones((1, n)))) < 0.01:
+        caveats.append(ONE_SIDED)
     if n == 1:
         caveats.append("one instruction alone has no interval and no length effect")
     if abs(coefficients[-1]) < 1e-9:
