@@ -1,10 +1,11 @@
 # make demo   install, fetch the model, run two iterations of DNO, say where the report is
 # make test   install if need be, run the test suite
+# make docs   build the documentation into site/
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint docs clean
 
 # the constraints decide every version, the build tool's included; the project itself is editable
 $(VENV)/.installed: pyproject.toml constraints/cpu.txt
@@ -29,5 +30,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed
+	$(BIN)/mkdocs build --strict
+	@echo "The documentation is at $(CURDIR)/site/index.html"
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info

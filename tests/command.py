@@ -67,7 +67,7 @@ for line in sys.stdin:
 
 NO_REPORT = """
 import harness.app
-def page(paths, out):
+def page(paths, out, **_):
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(f"{paths}", "utf-8")
 harness.app.write_run_report = page

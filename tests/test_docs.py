@@ -1,4 +1,6 @@
-"""The pages are true: their method runs, their commands parse, their files and names exist."""
+"""The pages are true: their method trains, their commands parse, their files and names exist.
+
+That the commands run is `test_docs_commands.py`; links and the site, `test_docs_site.py`."""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 import typer
+from pages import DOCS, PAGES, README, ROOT, blocks, name, prose
 from typer.core import TyperGroup
 
 from harness import registry
@@ -24,41 +27,25 @@ from harness.commands.boards import ShowByDefault
 from harness.config import preset_names
 from harness.experiment import resolve_config
 
-ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
-TUTORIAL = ROOT / "docs" / "adding-a-method.md"
-PAGES = [
-    README,
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
-    ROOT / "leaderboards" / "README.md",
-    TUTORIAL,
-    ROOT / "docs" / "architecture.md",
-    ROOT / "docs" / "lab.md",
-]
+TUTORIAL = DOCS / "adding-a-method.md"
+JUDGES = DOCS / "how-to" / "judges.md"
 ROOMS = {item.name for item in ROOT.iterdir() if item.is_dir()} - {"runs", "build", "dist"}
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
-
-
-def prose(page: Path) -> str:
-    """A page without its code blocks."""
-    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
+def code(page: Path, language: str) -> list[str]:
+    return [block.text for block in blocks(page) if block.language == language]
 
 
 def commands(page: Path) -> list[list[str]]:
     """The arguments of each `harness …` line in a page's code blocks."""
-    lines = [
-        line for language in ("sh", "") for b in blocks(page, language) for line in b.split("\n")
-    ]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("harness ")]
+    lines = [words for block in blocks(page) for words in block.commands()]
+    return [words[1:] for words in lines if words[0] == "harness"]
 
 
 def table(page: Path, heading: str) -> list[str]:
     """The names in the first column of the table under a heading."""
-    section = page.read_text("utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = re.split(rf"^#+ {heading}\n", page.read_text("utf-8"), flags=re.M)[1]
+    section = section.split("\n## ")[0]
     first = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
     return [name for cell in first for name in re.findall(r"`([^`]+)`", cell)]
 
@@ -98,7 +85,7 @@ def built_in(group: str) -> list[str]:
 @pytest.fixture
 def method_file(tmp_path: Path) -> Path:
     path = tmp_path / "online_ipo.py"
-    path.write_text(blocks(TUTORIAL, "python")[0], "utf-8")
+    path.write_text(code(TUTORIAL, "python")[0], "utf-8")
     return path
 
 
@@ -135,7 +122,7 @@ def test_the_tutorial_s_method_trains(method_file: Path) -> None:
 def test_the_tutorial_s_package_registers_its_method(
     method_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = tomllib.loads(blocks(TUTORIAL, "toml")[0])
+    project = tomllib.loads(code(TUTORIAL, "toml")[0])
     methods = project["project"]["entry-points"]["harness.methods"]
     assert project["tool"]["setuptools"]["py-modules"] == [method_file.stem]
     name, version = project["project"]["name"], project["project"]["version"]
@@ -156,16 +143,10 @@ def test_the_tutorial_s_package_registers_its_method(
 def test_the_tutorial_s_own_tests_pass(method_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(method_file.parent)
     monkeypatch.delitem(sys.modules, method_file.stem, raising=False)
-    _, *tests = blocks(TUTORIAL, "python")
+    _, *tests = code(TUTORIAL, "python")
     assert len(tests) == 2
     for test in tests:
         exec(compile(test, "adding-a-method.md", "exec"), {})
-
-
-def test_the_contributing_page_s_judge_is_a_judge(tmp_path: Path) -> None:
-    path = tmp_path / "my_judge.py"
-    path.write_text(blocks(ROOT / "CONTRIBUTING.md", "python")[0], "utf-8")
-    assert registry.make_judge(f"{path}:FewerCommas").identity == "fewer-commas-1"
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -193,7 +174,7 @@ def test_a_wrong_command_would_be_noticed() -> None:
             parse(line.split())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_and_make_targets_in_the_text_exist(page: Path) -> None:
     for words in re.findall(r"`harness ([a-z][a-z-]*(?: [a-z]+)?)[^`]*`", prose(page)):
         assert any(f"{words} ".startswith(f"{known} ") for known in command_names()), words
@@ -205,20 +186,7 @@ def test_commands_and_make_targets_in_the_text_exist(page: Path) -> None:
 # --- files and names --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
-        if link.startswith("https://"):
-            continue
-        path, _, anchor = link.partition("#")
-        target = page.parent / path if path else page
-        assert target.exists(), link
-        if anchor:
-            headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.M)
-            assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_files_named_in_the_text_exist(page: Path) -> None:
     named = re.findall(r"`([\w.*-]+/[\w./*-]*)`", prose(page))
     paths = [name for name in named if name.split("/")[0] in ROOMS]
@@ -227,16 +195,13 @@ def test_files_named_in_the_text_exist(page: Path) -> None:
     assert not [path for path in missing if not (page.parent / path).exists()]
 
 
-def test_the_readme_lists_what_is_registered() -> None:
+def test_the_pages_list_what_is_registered() -> None:
     assert sorted(table(README, "Methods")) == built_in(registry.METHODS)
-    assert sorted(table(README, "Judges")) == built_in(registry.JUDGES)
-    assert sorted(table(README, "Presets")) == preset_names()
+    assert sorted(table(JUDGES, "Choose or write a judge")) == built_in(registry.JUDGES)
+    presets = prose(DOCS / "reference" / "configuration.md").split("## Presets")[1]
+    assert sorted(re.findall(r"^- `(\w+)`", presets, re.M)) == preset_names()
 
 
-def test_the_readme_lists_every_command() -> None:
-    assert sorted(table(README, "Commands")) == [f"harness {name}" for name in command_names()]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_nothing_is_left_to_fill_in(page: Path) -> None:
     assert not re.findall(r"\{\{|TODO|FIXME", page.read_text("utf-8"))
