@@ -79,6 +79,7 @@ def main() -> None:
             for sampled in _sampled(engine, codec.load(Job, json.loads(line))):
                 tell(codec.dump(sampled))
             tell(None)
+        engine.engine_core.shutdown()
     except BrokenPipeError:  # nobody is there to hear it
         raise SystemExit(1) from None
     except Exception as error:
@@ -113,6 +114,7 @@ def _engine(model: Model) -> LLMEngine:
 def _sampled(engine: LLMEngine, job: Job) -> Iterator[Sampled]:
     """The job's completions, in the order in which they finish."""
     from vllm import SamplingParams
+    from vllm.inputs import tokens_input
     from vllm.sampling_params import RequestOutputKind
 
     room = engine.model_config.max_model_len
@@ -130,7 +132,7 @@ def _sampled(engine: LLMEngine, job: Job) -> Iterator[Sampled]:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        prompt = {"prompt_token_ids": list(request.prompt_ids)}
+        prompt = tokens_input(list(request.prompt_ids))
         engine.add_request(str(request.number), prompt, params)
     while engine.has_unfinished_requests():
         for output in engine.step():
