@@ -49,7 +49,9 @@ class DataConfig(_Section):
 class EngineConfig(_Section):
     """What samples a policy, in training and evaluation; vLLM is the extra `vllm`."""
 
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers", description="what samples; log-probs are always measured by transformers"
+    )
     batch_size: Positive = Field(
         64,
         description="completions at a time; with vllm, of each copy",
@@ -69,9 +71,11 @@ class EngineConfig(_Section):
 class SamplingConfig(EngineConfig):
     """On-policy sampling."""
 
-    temperature: Annotated[float, Field(ge=0)] = 0.7
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    max_new_tokens: Positive = 512
+    temperature: Annotated[float, Field(ge=0)] = Field(0.7, description="0 is greedy")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.95, description="probability of the tokens that are sampled from"
+    )
+    max_new_tokens: Positive = Field(512, description="most tokens of an answer")
 
 
 class BenchmarkConfig(_Section):
@@ -91,9 +95,11 @@ class BenchmarkConfig(_Section):
     controls: Positive = Field(
         32, description="prompts on which null, padded and shortened answers are judged"
     )
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_new_tokens: Positive = 512
+    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 is greedy")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="probability of the tokens that are sampled from"
+    )
+    max_new_tokens: Positive = Field(512, description="most tokens of an answer")
 
 
 class JudgeConfig(_Section):
@@ -101,7 +107,7 @@ class JudgeConfig(_Section):
     NAME:MODEL, NAME:MODEL@BASE_URL or file.py:Class. Where a method has the policy judge itself,
     `self` says how."""
 
-    train: str = "offline"
+    train: str = Field("offline", description="judge of training candidates")
     eval: str | None = Field(None, description="by default the training judge")
     self: Literal["digits", "additive"] = Field(
         "digits",
@@ -131,15 +137,17 @@ class JudgingConfig(_Section):
 class LoraConfig(_Section):
     """LoRA on all linear layers; the adapter is merged into the saved policy."""
 
-    r: Positive = 16
-    alpha: Positive = 32
+    r: Positive = Field(16, description="rank")
+    alpha: Positive = Field(32, description="scale: the adapter counts alpha / r times")
 
 
 class TrainConfig(_Section):
     """Training. Unset values are the method's own defaults."""
 
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    epochs: Positive | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="at its highest, after the warm-up"
+    )
+    epochs: Positive | None = Field(None, description="passes over an iteration's examples")
     batch_size: Positive | None = Field(None, description="examples an optimiser step")
     micro_batch_tokens: Positive = Field(
         2048, description="most tokens a forward pass", json_schema_extra=RESUMABLE
@@ -147,8 +155,12 @@ class TrainConfig(_Section):
     max_examples: Positive | None = Field(
         None, description="a seeded subset of at most N new examples an iteration"
     )
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="share of the steps over which the rate rises"
+    )
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="a longer gradient is shortened to that"
+    )
     lora: LoraConfig | None = None
     gradient_checkpointing: bool = Field(
         False,
@@ -166,29 +178,33 @@ class DiagnosticsConfig(_Section):
     """On validation prompts: which iterate is best (at most `validation_prompts` of them), and the
     KL to the previous policy, on samples at temperature 1."""
 
-    validation_prompts: Positive = 64
-    kl_prompts: Positive = 16
-    kl_samples: Positive = 2
-    kl_max_new_tokens: Positive = 128
+    validation_prompts: Positive = Field(64, description="most prompts that name the best iterate")
+    kl_prompts: Positive = Field(16, description="prompts that the KL is measured on")
+    kl_samples: Positive = Field(2, description="samples a prompt for the KL")
+    kl_max_new_tokens: Positive = Field(128, description="most tokens of such a sample")
 
 
 class MatchConfig(_Section):
     """What several methods of one command are made to spend alike (`--match`), and which ones."""
 
-    cost: Literal["steps", "tokens", "judgements"]
-    methods: tuple[str, ...]
+    cost: Literal["steps", "tokens", "judgements"] = Field(description="what is made alike")
+    methods: tuple[str, ...] = Field(description="the methods of the command")
 
 
 class RunConfig(_Section):
     """Everything that decides a run's numbers."""
 
-    method: str
+    method: str = Field(description="a name or file.py:Class (--method)")
     settings: dict[str, Any] = Field({}, description="the method's own fields (--set method.X=…)")
-    iterations: Positive = Field(6, json_schema_extra=RESUMABLE)
-    preset: str = "quickstart"
-    model: str = "smollm2-135m"
-    seed: Annotated[int, Field(ge=0)] = 0
-    device: Device = Field("auto", json_schema_extra=RESUMABLE)
+    iterations: Positive = Field(
+        6, description="the start model's not counted", json_schema_extra=RESUMABLE
+    )
+    preset: str = Field("quickstart", description="the settings to begin with (--preset)")
+    model: str = Field(
+        "smollm2-135m", description="start model: an embedded name, a folder or a hub's ORG/NAME"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of all that is random")
+    device: Device = Field("auto", description="auto: a GPU if any", json_schema_extra=RESUMABLE)
     data: DataConfig = DataConfig()
     sampling: SamplingConfig = SamplingConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()

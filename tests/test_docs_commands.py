@@ -75,6 +75,7 @@ def test_what_is_not_run_is_counted() -> None:
         "needs AlpacaEval's archive, which is not included": 1,
         "needs AlpacaEval's data, which are not included": 1,
         "needs a run on AlpacaEval's data": 1,
+        "needs vLLM": 1,
         "serves until Ctrl-C": 1,
         "takes minutes": 1,
     }

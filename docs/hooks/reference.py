@@ -201,7 +201,8 @@ def _method(listed: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "**Training defaults.** "
         + ", ".join(
-            f"{name.replace('_', ' ')} {value:g}" for name, value in listed["defaults"].items()
+            f"{name.replace('_', ' ').replace('lora', 'LoRA')} {_value(value)}"
+            for name, value in listed["defaults"].items()
         )
         + ".\n"
     )
