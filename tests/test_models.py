@@ -116,6 +116,22 @@ def test_without_a_template_or_a_tokenizer(copy: Path) -> None:
         ChatTokenizer.load(copy)
 
 
+def test_a_template_that_says_too_much_or_too_little(copy: Path) -> None:
+    template = copy / "chat_template.jinja"
+    good = template.read_text("utf-8")
+    template.write_text("{{ '<|im_start|>' }}" + good, "utf-8")
+    with pytest.raises(HarnessError, match=r"puts a token in front .*'<\|im_start\|>' comes twice"):
+        ChatTokenizer.load(copy)
+    template.write_text("{% if %}" + good, "utf-8")
+    with pytest.raises(HarnessError, match=r"cannot take a question and its answer \(.*mend"):
+        ChatTokenizer.load(copy)
+    refusal = "{{ raise_exception('no system') if messages[0]['role'] == 'system' else '' }}"
+    template.write_text(refusal + good, "utf-8")
+    system = Prompt("s", (Message("system", "Be kind."), Message("user", "Hi")))
+    with pytest.raises(HarnessError, match=r"cannot take prompt 's' \(no system\); leave such"):
+        ChatTokenizer.load(copy).prompt_ids(system)
+
+
 def test_context(chat: ChatTokenizer, copy: Path) -> None:
     assert context_length(copy) == 2048
     tokens = len(chat.prompt_ids(HELLO))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.models.quiet import hush
-from harness.types import Completion, Prompt
+from harness.types import Completion, Message, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,6 +40,7 @@ class ChatTokenizer:
         self.stop_ids = stops | {self.end_of_turn} | _ids(tokenizer.eos_token_id)
         self.pad_id = self.end_of_turn
         self.vocab_size = len(tokenizer)
+        self._check_front()
 
     @classmethod
     def load(cls, path: Path) -> ChatTokenizer:
@@ -63,10 +64,15 @@ class ChatTokenizer:
         """The template's own tokenisation, up to where the assistant is to speak.
 
         Nothing is prepended: where a template opens with the BOS token, it writes it itself.
+        HarnessError when the template refuses the conversation, as some do with a system's turn.
         """
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        encoded: Any = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=True
+        encoded = self._rendered(
+            f"prompt '{prompt.id}'",
+            messages,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
         )
         return list(encoded["input_ids"])
 
@@ -92,6 +98,28 @@ class ChatTokenizer:
         assert isinstance(text, str)
         return text
 
+    def _rendered(self, what: str, messages: list[dict[str, str]], **options: bool) -> Any:
+        from jinja2 import TemplateError
+
+        try:
+            return self._tokenizer.apply_chat_template(messages, **options)
+        except TemplateError as error:
+            raise HarnessError(
+                f"the chat template of {self._where} cannot take {what} ({error}); leave such "
+                "turns out, or mend its chat_template.jinja."
+            ) from error
+
+    def _check_front(self) -> None:
+        """Models have never seen their first token twice; a template writes it once too often where
+        it was made for a tokenizer that adds none."""
+        ids = self.prompt_ids(Prompt("", (Message("user", "question"),)))
+        if ids[:1] == ids[1:2]:
+            raise HarnessError(
+                f"the chat template of {self._where} puts a token in front that is there already "
+                f"({self._tokenizer.convert_ids_to_tokens(ids[0])!r} comes twice); take one of the "
+                "two out of the template."
+            )
+
     def _find_end_of_turn(self) -> int:
         """What the template writes after an answer; the tokenizer's EOS where that says nothing.
 
@@ -102,7 +130,7 @@ class ChatTokenizer:
             {"role": "user", "content": "question"},
             {"role": "assistant", "content": _MARK},
         ]
-        rendered: Any = self._tokenizer.apply_chat_template(conversation, tokenize=False)
+        rendered = self._rendered("a question and its answer", conversation, tokenize=False)
         tail = str(rendered).rpartition(_MARK)[2]
         encoded: Any = self._tokenizer(tail, add_special_tokens=False)
         special = set(self._tokenizer.added_tokens_decoder)
