@@ -6,11 +6,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -88,22 +84,9 @@ def test_the_reference_is_whole(site: Path) -> None:
 # --- in a browser -----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def address(site: Path) -> Iterator[str]:
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site)))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the site is not opened")
-def test_the_site_works_in_a_browser(chromium: Browser, address: str) -> None:
-    """Search finds, nothing is asked elsewhere, and a phone need not scroll sideways."""
+def test_the_site_works_in_a_browser(chromium: Browser, site: Path) -> None:
+    """From a folder: search finds, nothing is asked elsewhere, a phone need not scroll sideways."""
     page: Page = chromium.new_context(viewport={"width": DESKTOP, "height": 900}).new_page()
     page.set_default_timeout(120_000)
     trouble: list[str] = []
@@ -111,15 +94,15 @@ def test_the_site_works_in_a_browser(chromium: Browser, address: str) -> None:
     page.on("console", lambda message: trouble.append(message.text))
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{address}/index.html")
+    page.goto((site / "index.html").as_uri())
     page.keyboard.press("/")
     page.keyboard.type("duality gap")
     page.locator(".md-search-result__link").first.wait_for()
     page.set_viewport_size({"width": PHONE, "height": 844})
     for place in ("index", "tutorial", "reference/configuration", "dno"):
-        page.goto(f"{address}/{place}.html")
+        page.goto((site / f"{place}.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE, place
         broken = "[...document.images].filter(image => !image.naturalWidth).length"
         assert page.evaluate(broken) == 0, place
     assert not trouble
-    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+    assert not [url for url in asked if not url.startswith((site.as_uri(), "data:", "blob:"))]
