@@ -113,7 +113,8 @@ def served(engine: TransformersEngine) -> Answer:
 def test_every_sample_is_a_whole_completion(tried: Tried) -> None:
     found = by_key(tried.engine.sample(PROMPTS, SPEC))
     assert set(found) == {(p.id, k) for p in PROMPTS for k in range(SPEC.samples)}
-    assert len({c.finish_reason for c in found.values()}) == (1 if tried.folder == REAL else 2)
+    if tried.folder != REAL:
+        assert {c.finish_reason for c in found.values()} == {"stop", "length"}
     for completion in found.values():
         assert completion.source == "policy"
         assert "<|im_" not in completion.text

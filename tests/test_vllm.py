@@ -27,6 +27,7 @@ from harness.types import Completion
 
 SETTINGS = EngineConfig(engine="vllm", batch_size=5)
 ALL = {(p.id, k) for p in PROMPTS for k in range(SPEC.samples)}
+VLLM = ("--set", "sampling.engine=vllm", "--set", "device=cpu")
 HERE = vllm_installed.installed()
 Build = Callable[[str | None, str], None]
 
@@ -202,7 +203,7 @@ def test_who_stops_listening_stops_it(engine: VLLMEngine, fake: Path) -> None:
 
 
 def test_a_run_goes_on_where_vllm_crashed(harness: Harness, fake: Path) -> None:
-    asked = line("--quiet", "--out", "r", "--set", "sampling.engine=vllm", "--set", "device=cpu")
+    asked = line("--iters", 1, "--quiet", "--out", "r", *VLLM)
     fake_vllm.write(fake, dies_at=9, signal=int(signal.SIGSEGV))
     told = harness(*asked)
     assert told.code == 1
@@ -273,7 +274,7 @@ def test_too_few_gpus(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_with_vllm_itself(harness: Harness) -> None:
     if HERE is None:
         pytest.skip("no vLLM here: `make test-vllm` runs this")
-    asked = line("--quiet", "--out", "r", "--set", "sampling.engine=vllm", "--set", "device=cpu")
+    asked = line("--iters", 1, "--quiet", "--out", "r", *VLLM)
     assert harness(*asked).code == 0
-    assert len(Path("r/iter-2/outputs.jsonl").read_text().splitlines()) == 12
+    assert len(Path("r/iter-1/outputs.jsonl").read_text().splitlines()) == 12
     assert harness(*asked).code == 0
