@@ -1,66 +1,26 @@
-"""Rules on groups: golden examples, degenerate pools, and what holds for every pool."""
+"""Rules on groups: golden examples and degenerate pools."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from pools import (
+    LOOP,
+    PAIR_GATE,
+    PROMPT,
+    SCORE_GATE,
+    compared,
+    completions,
+    dno,
+    samples,
+    scored,
+)
 
-from harness.types import Completion, Group, Labelled, Message, Pair, Prompt, Score, Source
+from harness.types import Completion, Group, Score
 from trainers import rules
 from trainers.dno import DNO
-
-PROMPT = Prompt("p", (Message("user", "Name a river."),), gold="The Danube.")
-LOOP = "and so on and on " * 20
-SCORE_GATE, PAIR_GATE = rules.Gate(5, 5, 2, 1), rules.Gate(0.7, 0.5, 0.3, 0.15)
-quick = settings(max_examples=150, deadline=None)
-
-Matrix = tuple[tuple[float | None, ...], ...]
-
-
-def completions(texts: Sequence[str], gold: int | None = None) -> tuple[Completion, ...]:
-    source: dict[bool, Source] = {True: "gold", False: "policy"}
-    return tuple(Completion("p", i, t, source=source[i == gold]) for i, t in enumerate(texts))
-
-
-def scored(
-    values: Sequence[float | None], texts: Sequence[str] | None = None, gold: int | None = None
-) -> Group:
-    pool = completions(texts or [f"answer {i}" for i in range(len(values))], gold)
-    return Group(PROMPT, pool, scores=tuple(Score(value, "judge") for value in values))
-
-
-def compared(
-    upper: Sequence[Sequence[float | None]],
-    texts: Sequence[str] | None = None,
-    gold: int | None = None,
-) -> Group:
-    """A group from the upper triangle of its matrix, row by row."""
-    size = len(upper) + 1
-    rows: list[list[float | None]] = [[0.5] * size for _ in range(size)]
-    for i, row in enumerate(upper):
-        for j, p in enumerate(row, start=i + 1):
-            rows[i][j], rows[j][i] = p, None if p is None else 1 - p
-    pool = completions(texts or [f"answer {i}" for i in range(size)], gold)
-    return Group(PROMPT, pool, preferences=tuple(tuple(row) for row in rows))
-
-
-def samples(pairs: Sequence[Pair]) -> list[tuple[int, int]]:
-    return sorted((pair.chosen.sample, pair.rejected.sample) for pair in pairs)
-
-
-def dno(group: Group) -> list[Pair]:
-    return rules.dno_pairs(group, gate(group), ngram=4, repeated_share=0.3)
-
-
-def gate(group: Group) -> rules.Gate:
-    return PAIR_GATE if group.preferences is not None else SCORE_GATE
-
 
 # --- values -----------------------------------------------------------------------------------
 
@@ -309,143 +269,3 @@ def test_degenerate_pools_give_soft_targets_ties_at_most(name: str) -> None:
         assert pair.margin == pytest.approx(0, abs=1e-9)
         assert pair.chosen.text != pair.rejected.text
         assert "tied" in name or "cycle" in name
-
-
-# --- what holds for every pool ----------------------------------------------------------------
-
-
-@st.composite
-def score_groups(draw: st.DrawFn) -> Group:
-    texts = draw(st.lists(st.sampled_from(["a", "b", "c", "d", LOOP]), max_size=7))
-    one = st.none() | st.integers(0, 6) | st.floats(0, 6)
-    values = draw(st.lists(one, min_size=len(texts), max_size=len(texts)))
-    gold = draw(st.none() | st.integers(0, max(0, len(texts) - 1)))
-    return Group(
-        PROMPT, completions(texts, gold), scores=tuple(Score(value, "judge") for value in values)
-    )
-
-
-@st.composite
-def pair_groups(draw: st.DrawFn) -> Group:
-    texts = draw(st.lists(st.sampled_from(["a", "b", "c", "d", LOOP]), min_size=1, max_size=7))
-    judged = st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.7, 1.0]) | st.floats(0, 1)
-    one = st.none() | judged if draw(st.booleans()) else judged
-    upper = [[draw(one) for _ in texts[i + 1 :]] for i in range(len(texts) - 1)]
-    return compared(upper, texts, draw(st.none() | st.integers(0, len(texts) - 1)))
-
-
-groups = score_groups() | pair_groups()
-
-
-def permuted(group: Group, order: Sequence[int]) -> Group:
-    return Group(
-        group.prompt,
-        tuple(group.completions[i] for i in order),
-        group.scores and tuple(group.scores[i] for i in order),
-        group.preferences and tuple(tuple(group.preferences[i][j] for j in order) for i in order),
-    )
-
-
-@quick
-@given(groups)
-def test_no_pair_violates_gate_or_margin(group: Group) -> None:
-    numbers = gate(group)
-    for pair in dno(group):
-        is_gold = pair.chosen.source == "gold"
-        assert pair.chosen_value >= (numbers.gold if is_gold else numbers.student) - 1e-9
-        assert pair.chosen.text != LOOP or is_gold
-        if pair.rejected.text != LOOP or pair.rejected.source == "gold":
-            margin = numbers.gold_margin if is_gold else numbers.student_margin
-            assert pair.margin >= margin - 1e-9
-
-
-@quick
-@given(groups)
-def test_every_pair_within_gate_and_margin_is_there(group: Group) -> None:
-    assume(all(c.text != LOOP for c in group.completions))
-    assume(group.preferences is not None or None not in rules.values(group))
-    found = set(samples(dno(group)))
-    for high, low in ((h, w) for h in rules.usable(group) for w in rules.usable(group)):
-        numbers = gate(group)
-        least, margin = (
-            (numbers.gold, numbers.gold_margin)
-            if high.is_gold
-            else (numbers.student, numbers.student_margin)
-        )
-        fits = high.value >= least and high.value - low.value >= margin
-        if fits and high.completion.text != low.completion.text:
-            assert (high.completion.sample, low.completion.sample) in found
-
-
-@quick
-@given(groups)
-def test_identical_candidates_never_pair(group: Group) -> None:
-    soft = rules.all_pairs(group, 0, rules.soft_values)
-    for pair in dno(group) + rules.best_worst(group) + rules.gold_wins(group) + soft:
-        assert pair.chosen.text != pair.rejected.text
-    labels: dict[str, set[bool]] = {}
-    for example in rules.labelled(group):
-        labels.setdefault(example.completion.text, set()).add(example.desirable)
-    assert all(len(found) == 1 for found in labels.values())
-
-
-def label(example: Labelled) -> tuple[int, bool]:
-    return example.completion.sample, example.desirable
-
-
-def soft(group: Group) -> list[float]:
-    return [pair.margin for pair in rules.all_pairs(group, 0, rules.soft_values)]
-
-
-@quick
-@given(groups, st.data())
-def test_the_order_of_candidates_does_not_matter(group: Group, data: st.DataObject) -> None:
-    order = data.draw(st.permutations(range(len(group.completions))))
-    other = permuted(group, order)
-    assert Counter(samples(dno(other))) == Counter(samples(dno(group)))
-    assert samples(rules.best_worst(other)) == samples(rules.best_worst(group))
-    assert samples(rules.gold_wins(other)) == samples(rules.gold_wins(group))
-    assert sorted(map(label, rules.labelled(other))) == sorted(map(label, rules.labelled(group)))
-    assert sorted(soft(other)) == pytest.approx(sorted(soft(group)))
-
-
-@quick
-@given(groups)
-def test_failed_judgements_are_never_used(group: Group) -> None:
-    failed = {
-        c.sample for c, v in zip(group.completions, rules.values(group), strict=True) if v is None
-    }
-    if group.preferences is not None:
-        rows = {i for i, row in enumerate(group.preferences) if any(p is None for p in row)}
-        assert rows <= failed
-    for pair in dno(group) + rules.best_worst(group) + rules.all_pairs(group, 0, rules.soft_values):
-        assert not failed & {pair.chosen.sample, pair.rejected.sample}
-    assert not failed & {example.completion.sample for example in rules.labelled(group)}
-
-
-@quick
-@given(groups)
-def test_best_worst_has_the_widest_margin(group: Group) -> None:
-    pairs = rules.best_worst(group)
-    assert len(pairs) <= 1
-    for pair in pairs:
-        assert pair.margin > 0
-        wider = [
-            (high, low)
-            for high in rules.usable(group)
-            for low in rules.usable(group)
-            if high.value - low.value > pair.margin and not high.same_text(low)
-        ]
-        assert wider == []
-
-
-@quick
-@given(groups)
-def test_values_of_a_pair_judge_are_win_rates(group: Group) -> None:
-    found = rules.values(group)
-    assert len(found) == len(group.completions)
-    if group.preferences is not None:
-        assert all(value is None or 0 <= value <= 1 for value in found)
-        if found and None not in found and len(found) > 1:
-            total = sum(value for value in found if value is not None)
-            assert total == pytest.approx(len(found) / 2)
