@@ -106,6 +106,8 @@ def _engine(model: Model) -> LLMEngine:
             tensor_parallel_size=max(1, model.gpus),
             gpu_memory_utilization=model.gpu_memory,
             kv_cache_memory_bytes=None if model.gpus else _CPU_CACHE,
+            # vLLM 0.32 cannot take back a CPU stream's draw for the first part of a prompt.
+            enable_chunked_prefill=None if model.gpus else False,
             disable_log_stats=True,
         )
     )
