@@ -9,9 +9,11 @@ from random import Random
 from typing import Any
 
 import pytest
+import torch
 
 from harness.engines import decoding
 from harness.engines.transformers import TransformersEngine
+from harness.errors import HarnessError
 from harness.types import Completion, Message, Prompt, SampleSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,3 +84,27 @@ def test_more_samples_than_places(engine: TransformersEngine) -> None:
     assert len(found) == 60
     few = sorted(engine.sample(PROMPTS[:2], replace(SPEC, samples=2)), key=key)
     assert [c for c in found if c.sample < 2] == few
+
+
+def test_too_little_memory_halves_the_batch(
+    engine: TransformersEngine, start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost, nothing comes twice, and what comes is the same."""
+    told: list[str] = []
+    small = TransformersEngine.load(start, device="cpu", batch_size=9, say=told.append)
+    model, memory = small._loaded(), 5
+    forward = model.forward
+
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        if kwargs["input_ids"].shape[0] > memory:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model, "forward", limited)
+    assert sorted(small.sample(PROMPTS, SPEC), key=key) == sorted(alone(engine), key=key)
+    assert [line.partition(" (")[0] for line in told] == [
+        "out of memory: going on with 4 completions at a time"
+    ]
+    memory = 0
+    with pytest.raises(HarnessError, match="too small for one completion of at most 24 tokens"):
+        list(small.sample(PROMPTS, SPEC))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,25 +25,30 @@ _TOKENS = 2**12
 class TransformersEngine:
     """A model that answers prompts and gives the probabilities of answers.
 
-    `batch_size` is the most rows in one batch; no result depends on it beyond float rounding.
-    Not thread-safe.
+    `batch_size` is the most rows in one batch; no result depends on it beyond float rounding. Where
+    a GPU's memory is too small for it, it is halved, and `say` is told. Not thread-safe.
     """
 
-    def __init__(self, model: PreTrainedModel, chat: ChatTokenizer, context: int, batch_size: int):
+    def __init__(
+        self, model: PreTrainedModel, chat: ChatTokenizer, context: int, batch_size: int,
+        say: Callable[[str], None] = print,
+    ):  # fmt: skip
         self.chat = chat
         self.context_length = context
         self._batch_size = batch_size
+        self._say = say
         self._model: PreTrainedModel | None = model
         use_own_attention(model)
 
     @classmethod
     def load(
-        cls, path: Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", batch_size: int
-    ) -> TransformersEngine:
+        cls, path: Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", batch_size: int,
+        say: Callable[[str], None] = print,
+    ) -> TransformersEngine:  # fmt: skip
         """The engine of a model folder; HarnessError when the folder or the device is unusable."""
         chat = ChatTokenizer.load(path)
         model = load_model(path, pick_device(device))
-        return cls(model, chat, context_length(path), batch_size)
+        return cls(model, chat, context_length(path), batch_size, say)
 
     def close(self) -> None:
         """Give the model's memory back; nothing but `chat` works afterwards."""
@@ -70,18 +75,49 @@ class TransformersEngine:
         return self._sample(rows, spec)
 
     def _sample(self, rows: list[Row], spec: SampleSpec) -> Iterator[Completion]:
-        decoding = Decoding(
-            self._loaded(), rows, spec, self.chat.stop_ids, self.chat.pad_id, self._batch_size
-        )
-        for row in decoding.finished():
-            yield Completion(
-                prompt_id=row.prompt.id,
-                sample=row.sample,
-                text=self.chat.decode(row.tokens),
-                token_ids=tuple(row.tokens),
-                finish_reason="stop" if row.stopped else "length",
-                source=spec.source,
+        while rows:
+            finished: set[int] = set()
+            decoding = Decoding(
+                self._loaded(), rows, spec, self.chat.stop_ids, self.chat.pad_id, self._batch_size
             )
+            try:
+                for row in decoding.finished():
+                    finished.add(id(row))
+                    yield self._completion(row, spec)
+            except torch.OutOfMemoryError as error:
+                if self._batch_size == 1:
+                    raise HarnessError(
+                        "the device's memory is too small for one completion of at most "
+                        f"{spec.max_new_tokens} tokens; lower max_new_tokens or take a smaller "
+                        "model."
+                    ) from error
+            del decoding  # and its memory
+            rows = [
+                Row(row.prompt, row.prompt_ids, row.sample)
+                for row in rows
+                if id(row) not in finished
+            ]
+            if rows:
+                self._halve()
+
+    def _halve(self) -> None:
+        self._batch_size //= 2
+        self._say(
+            f"out of memory: going on with {self._batch_size} completions at a time "
+            "(sampling.batch_size)"
+        )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _completion(self, row: Row, spec: SampleSpec) -> Completion:
+        return Completion(
+            prompt_id=row.prompt.id,
+            sample=row.sample,
+            text=self.chat.decode(row.tokens),
+            token_ids=tuple(row.tokens),
+            finish_reason="stop" if row.stopped else "length",
+            source=spec.source,
+        )
 
     def logprobs(self, items: Sequence[tuple[Prompt, Completion]]) -> list[tuple[float, int]]:
         """For each item the completion's summed log-probability (nats, float32) and its tokens.

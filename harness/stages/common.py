@@ -48,7 +48,10 @@ class Context:
         if not isinstance(held, TransformersEngine):
             self.release()
             held = TransformersEngine.load(
-                policy.path, device=self.device, batch_size=self.settings.batch_size
+                policy.path,
+                device=self.device,
+                batch_size=self.settings.batch_size,
+                say=self.reporter.say,
             )
             self._loaded = (policy.digest, held)
         return held
