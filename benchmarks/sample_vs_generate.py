@@ -3,9 +3,10 @@ tokens, by SmolLM2-135M in float32.
 
 `python benchmarks/sample_vs_generate.py [--rounds 3] [--vllm PYTHON]` (needs the model: `harness
 models pull smollm2-135m`). `generate` gets its prompts sorted by length and the batch size that is
-best for it, found first. Each side of each round is a process of its own, in turns; with --vllm
-also vLLM, by the Python of an environment that has it. Timed is sampling alone, not imports,
-loading and tokenising. Tokens are the completions', end tokens included.
+best for it, found first on a quarter of the prompts. Each side of each round is a process of its
+own, in turns; with --vllm also vLLM, by the Python of an environment that has it and this project.
+Timed is sampling alone, not imports, loading and tokenising. Tokens are the completions', end
+tokens included.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 PROMPTS, SAMPLES, LIMIT = 64, 4, 128
 TEMPERATURE, TOP_P = 1.0, 1.0
-BATCHES = (16, 32, 64, 128)
+BATCHES = (16, 32, 64)
 OURS = "ours"
 
 
@@ -47,25 +48,26 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--vllm", metavar="PYTHON", help="an interpreter that imports vllm")
     parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--prompts", type=int, default=PROMPTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side == "peak":
         print(json.dumps(peak()))
     elif args.side:
-        print(json.dumps(asdict(measure(args.model, args.side))))
+        print(json.dumps(asdict(measure(args.model, args.side, args.prompts))))
     else:
         report(args.rounds, args.model, args.vllm)
 
 
 def report(rounds: int, model: str, vllm: str | None) -> None:
-    def run(side: str, python: str = sys.executable) -> Any:
-        command = [python, __file__, "--model", model, "--side", side]
+    def run(side: str, python: str = sys.executable, prompts: int = PROMPTS) -> Any:
+        command = [python, __file__, "--model", model, "--side", side, "--prompts", str(prompts)]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
         found = json.loads(done.stdout.splitlines()[-1])
         print(f"{side}: {found}", file=sys.stderr, flush=True)
         return found
 
-    first = {size: run(f"generate {size}") for size in BATCHES}
+    first = {size: run(f"generate {size}", prompts=PROMPTS // 4) for size in BATCHES}
     best = max(first, key=lambda size: first[size]["tokens"] / first[size]["wall"])
     pythons = {OURS: sys.executable, f"generate {best}": sys.executable}
     if vllm:
@@ -100,25 +102,25 @@ def report(rounds: int, model: str, vllm: str | None) -> None:
 # --- the sides --------------------------------------------------------------------------------
 
 
-def measure(name: str, side: str) -> Measured:
+def measure(name: str, side: str, count: int) -> Measured:
     from harness.data.sources import load_prompts
     from harness.models.chat import ChatTokenizer
     from harness.models.store import resolve
 
     path = resolve(name, print)
     chat = ChatTokenizer.load(path)
-    prompts = load_prompts("mini", "train")[:PROMPTS]
+    prompts = load_prompts("mini", "train")[:count]
     ids = [chat.prompt_ids(prompt) for prompt in prompts]
     if side == OURS:
         sample = _ours(path, prompts)
     elif side == "vllm":
-        sample = _vllm(path, ids, chat.stop_ids)
+        sample = _vllm(path, prompts)
     else:
         sample = _generate(path, ids, chat, int(side.removeprefix("generate ")))
     before = time.perf_counter(), _cpu()
     found = sample()
     wall, cpu = time.perf_counter() - before[0], _cpu() - before[1]
-    assert len(found) == PROMPTS * SAMPLES
+    assert len(found) == count * SAMPLES
     tokens = sum(map(len, found))
     stopped = sum(row[-1] in chat.stop_ids for row in found)
     read = sum(map(len, ids))
@@ -164,21 +166,17 @@ def _to_stop(row: list[int], stops: frozenset[int]) -> list[int]:
     return row[: ends[0] + 1] if ends else row
 
 
-def _vllm(path: Any, ids: list[list[int]], stops: frozenset[int]) -> Callable[[], list[Any]]:
-    from vllm import LLM, SamplingParams
+def _vllm(path: Any, prompts: list[Any]) -> Callable[[], list[tuple[int, ...]]]:
+    """By our own engine, whose process is there before the time starts."""
+    from harness.config import EngineConfig
+    from harness.engines.vllm import VLLMEngine
+    from harness.types import SampleSpec
 
-    model = LLM(model=str(path), dtype="float32", enable_prefix_caching=True, max_model_len=2048)
-    requests = [
-        SamplingParams(
-            temperature=TEMPERATURE, top_p=TOP_P, max_tokens=LIMIT, seed=number,
-            stop_token_ids=sorted(stops), detokenize=False,
-        )
-        for number in range(PROMPTS * SAMPLES)
-    ]  # fmt: skip
-    prompts: Any = [{"prompt_token_ids": row} for row in ids for _ in range(SAMPLES)]
-    return lambda: [
-        one.outputs[0].token_ids for one in model.generate(prompts, requests, use_tqdm=False)
-    ]
+    engine = VLLMEngine(path, "cpu", EngineConfig(engine="vllm", batch_size=PROMPTS * SAMPLES))
+    list(engine.sample(prompts[:1], SampleSpec(1, TEMPERATURE, TOP_P, 8, seed=1)))
+    spec = SampleSpec(SAMPLES, TEMPERATURE, TOP_P, LIMIT, seed=0)
+
+    return lambda: [one.token_ids for one in engine.sample(prompts, spec)]
 
 
 def _cpu() -> float:

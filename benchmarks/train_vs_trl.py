@@ -130,7 +130,7 @@ def examples(count: int) -> list[Any]:
     return pairs
 
 
-def ours(name: str, steps: int) -> Measured:
+def ours(name: str, steps: int, device: Any = "cpu") -> Measured:
     from harness.engines.packing import tokens
     from harness.models.chat import ChatTokenizer
     from harness.models.store import resolve
@@ -143,7 +143,7 @@ def ours(name: str, steps: int) -> Measured:
     path = resolve(name, print)
     settings = TrainSettings(
         learning_rate=RATE, epochs=1, batch_size=BATCH, micro_batch_tokens=TOKENS, warmup=0.0,
-        max_grad_norm=1.0, gradient_checkpointing=False, lora=None, seed=0, device="cpu",
+        max_grad_norm=1.0, gradient_checkpointing=False, lora=None, seed=0, device=device,
     )  # fmt: skip
     chat = ChatTokenizer.load(path)
 
