@@ -1,7 +1,7 @@
 """The commands of the pages run, page by page in a folder of its own, so that each is a story.
 
-Small presets take the numbers of `tiny`, SmolLM2 is the tiny model, and reports are a line of text
-but on the tutorial's page. What a page marks as `planned` goes through `harness plan`; what it
+Small presets take the numbers of `tiny`, SmolLM2 is the tiny model, and only `harness report` on
+the tutorial's page draws one. What a page marks as `planned` goes through `harness plan`; what it
 marks as `not run` is counted here, by its reason, and parsed in `test_docs.py`.
 """
 
@@ -38,7 +38,6 @@ def test_the_commands_of_a_page_run(
     story.mkdir()
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "models").symlink_to(models_home / "models")
-    prelude = SMALL + QUICK + ("" if page == DOCS / "tutorial.md" else NO_REPORT)
     for block in blocks(page):
         if block.title:
             (story / block.title).write_text(block.text, "utf-8")
@@ -52,6 +51,8 @@ def test_the_commands_of_a_page_run(
             if block.mark == "planned":
                 assert arguments[0] == "run", f"{told}: only a run can be planned"
                 arguments[0] = "plan"
+            drawn = page == DOCS / "tutorial.md" and arguments[0] == "report"
+            prelude = SMALL + QUICK + ("" if drawn else NO_REPORT)
             done = command(
                 *arguments, prelude=prelude, env={"HARNESS_HOME": str(tmp_path / "home")}, cwd=story
             )
@@ -71,7 +72,7 @@ def test_what_is_not_run_is_counted() -> None:
     """A block that no test runs is an exception that somebody has looked at."""
     assert marked("not run") == {
         "enters a result, and the tests' tiny model is refused": 2,
-        "installs packages": 6,
+        "installs packages": 7,
         "needs AlpacaEval's archive, which is not included": 1,
         "needs AlpacaEval's data, which are not included": 1,
         "needs a run on AlpacaEval's data": 1,
