@@ -99,10 +99,8 @@ class VLLMEngine:
         parts: list[list[Request]] = [[] for _ in range(self._settings.data_parallel)]
         for at, prompt in enumerate(prompts):
             ids = tuple(self.chat.prompt_ids(prompt))
-            parts[at % len(parts)] += [
-                Request(at * spec.samples + k, ids, stream(spec.seed, prompt.id, k) >> 65)
-                for k in range(spec.samples)
-            ]
+            seeds = tuple(stream(spec.seed, prompt.id, k) >> 65 for k in range(spec.samples))
+            parts[at % len(parts)].append(Request(at * spec.samples, ids, seeds))
         stop_ids = tuple(sorted(self.chat.stop_ids))
         return [
             Job(tuple(part), spec.temperature, spec.top_p, spec.max_new_tokens, stop_ids)
@@ -143,7 +141,7 @@ class _Copy:
             self._log = Path(log.name)
             self._failed = False
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "harness.engines.vllm_worker"],
+                [sys.executable, "-P", "-m", "harness.engines.vllm_worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -170,16 +168,14 @@ class _Copy:
     def failure(self, text: str) -> HarnessError:
         """What its error, or its end without one (empty `text`), is to the user."""
         self._failed = True
-        log = self._log.read_text("utf-8", errors="replace")
+        no_memory = "memory" in text.lower()
         if not text:
             code = self._process.wait()
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             text = f"it ended without a word ({ended})"
-            if code == -signal.SIGKILL:
-                log += "\nkilled: out of memory"
-        if re.search(r"memory", text, re.IGNORECASE) or re.search(
-            r"out of memory|OutOfMemory|bad_alloc", log
-        ):
+            no_memory = code == -signal.SIGKILL  # the kernel's answer to who takes too much
+        log = self._log.read_text("utf-8", errors="replace")
+        if no_memory or re.search("out of memory|OutOfMemory|bad_alloc", log):
             return HarnessError(
                 f"vLLM has too little memory: {text}; lower batch_size, or gpu_memory where others "
                 "use the GPU, or share the model among more GPUs by tensor_parallel (its log: "

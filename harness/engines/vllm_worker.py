@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _CPU_CACHE = 4 * 2**30
 """Bytes of keys and values on a CPU, where vLLM would take nine tenths of the machine."""
 
+_REASON = 400
+"""Characters of an error that are told; all of it stands in the log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -38,11 +41,11 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion to sample; `number` names it in the answer, `seed` is in [0, 2⁶³)."""
+    """Completions of one prompt, one a seed (in [0, 2⁶³)), numbered from `first` on."""
 
-    number: int
+    first: int
     prompt_ids: tuple[int, ...]
-    seed: int
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A request's completion, its end token included."""
+    """The completion of that number, its end token included."""
 
     number: int
     token_ids: tuple[int, ...]
@@ -85,7 +88,7 @@ def main() -> None:
     except Exception as error:
         traceback.print_exc()
         reason = " ".join(str(error).split()) or "no reason given"
-        tell({"error": f"{type(error).__name__}: {reason}"})
+        tell({"error": f"{type(error).__name__}: {reason[:_REASON]}"})
         raise SystemExit(1) from None
 
 
@@ -124,18 +127,18 @@ def _sampled(engine: LLMEngine, job: Job) -> Iterator[Sampled]:
     if longest > room:  # vLLM would cut such rows short in silence
         raise MemoryError(f"memory has room for rows of {room} tokens, and one may need {longest}")
     for request in job.requests:
-        params = SamplingParams(
-            n=1,
-            temperature=job.temperature,
-            top_p=job.top_p,
-            max_tokens=job.max_new_tokens,
-            seed=request.seed,
-            stop_token_ids=list(job.stop_ids),
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-        prompt = tokens_input(list(request.prompt_ids))
-        engine.add_request(str(request.number), prompt, params)
+        for number, seed in enumerate(request.seeds, start=request.first):
+            params = SamplingParams(
+                n=1,
+                temperature=job.temperature,
+                top_p=job.top_p,
+                max_tokens=job.max_new_tokens,
+                seed=seed,
+                stop_token_ids=list(job.stop_ids),
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            engine.add_request(str(number), tokens_input(list(request.prompt_ids)), params)
     while engine.has_unfinished_requests():
         for output in engine.step():
             if output.finished:
