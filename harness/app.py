@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import calibrations, loop
+from harness import calibrations, loop, tracking
 from harness.client.account import CALLS
 from harness.compare import ANNOTATIONS, compare_annotations
 from harness.config import RunConfig
@@ -81,6 +81,8 @@ def open_run(request: Request, reporter: Reporter, pull: bool) -> Opened:
         request.method, request.options, request.preset, request.config_file, request.sets
     )
     config = _continued(config, folder.earlier_config())
+    if pull:  # a plan tracks nothing
+        tracking.check(config.tracker)
     experiment = prepare(config, plugin, method, reporter.say, pull)
     folder.check(experiment.config)
     context = Context(reporter, experiment.config.device, experiment.config.sampling)
@@ -158,12 +160,15 @@ def _run(opened: Opened) -> Loop[RunRecord]:
             reporter.say(f"  iteration {t} · {stage.label} · {artifact.manifest.seconds:.1f} s")
         return artifact
 
-    def on_scored(record: IterationRecord) -> None:
-        reporter.say(scored_line(record))
-        if news:
-            write_board(folder.path)
+    with tracking.opened(config, folder.path) as tracked:
 
-    yield from loop.run(experiment, context, ensure, on_scored)
+        def on_scored(record: IterationRecord) -> None:
+            reporter.say(scored_line(record))
+            tracked.log(record)
+            if news:
+                write_board(folder.path)
+
+        yield from loop.run(experiment, context, ensure, on_scored)
     write_board(folder.path)  # where another run computed the news, or this one was killed after it
     report = folder.path / REPORT / "index.html"
     said = [file for name in (LEADERBOARD, CONTAMINATION) if (file := folder.path / name).exists()]

@@ -18,6 +18,7 @@ never the content of a finished stage."""
 
 Positive = Annotated[int, Field(gt=0)]
 Device = Literal["auto", "cpu", "cuda"]
+Tracker = Literal["none", "tensorboard", "wandb"]
 
 
 class _Section(BaseModel):
@@ -213,6 +214,12 @@ class RunConfig(_Section):
     train: TrainConfig = TrainConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     match: MatchConfig | None = Field(None, description="set by --match")
+    tracker: Tracker = Field(
+        "none",
+        description="where the run's numbers go as well: TensorBoard (`RUN/tensorboard`) or "
+        "Weights & Biases, iteration by iteration",
+        json_schema_extra=RESUMABLE,
+    )
 
     @property
     def eval_judge(self) -> str:
