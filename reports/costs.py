@@ -7,7 +7,17 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.records import IterationRecord, RunRecord, StageCost
-from reports.style import GREY, Drawn, Label, figure, look, short, side_labels, subtitle
+from reports.style import (
+    NEAR_EVEN,
+    Drawn,
+    Label,
+    even_line,
+    figure,
+    look,
+    short,
+    side_labels,
+    subtitle,
+)
 from reports.tables import Table
 from reports.words import labels, number, same_anchor
 
@@ -177,7 +187,8 @@ def win_rate_against_cost(runs: Sequence[RunRecord]) -> Drawn | None:
         ends.append(Label(points[-1][1], label, seen.colour, seen.glyph))
     if not ends:
         return None
-    ax.axhline(50, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+    if ax.dataLim.y1 >= NEAR_EVEN:
+        even_line(ax)
     against = "the start" if same_anchor(runs) else short(runs[0].iterations[0].result.opponent, 26)
     ax.set_xlabel(f"{unit} to make the policy (sampling, judging, training)")
     ax.set_ylabel(f"win rate vs {against} (%), 95%")

@@ -83,13 +83,12 @@ def controlled_against_raw(runs: Sequence[RunRecord]) -> Drawn | None:
     kind = " and ".join(kinds)
     fig, (ax,) = figure(4.9)
     ends: list[Label] = []
-    seen: list[float] = [50.0]
     for index, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         if path := _trace(ax, run, index):
-            seen += [number for point in path for number in point]
             ends.append(Label(path[-1][1], label, look(index).colour, look(index).glyph))
-    margin = 0.08 * max(4.0, max(seen) - min(seen))
-    low, high = max(0.0, min(seen) - margin), min(100.0, max(seen) + margin)
+    least, most = min(ax.dataLim.min), max(ax.dataLim.max)  # intervals included
+    margin = 0.08 * max(4.0, most - least)
+    low, high = max(0.0, least - margin), min(100.0, most + margin)
     ax.plot([low, high], [low, high], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=1)
     ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     ax.grid(axis="x", visible=True)

@@ -14,9 +14,11 @@ from leaderboards.papers import PublishedRow, comparable, published_rows
 from reports.style import (
     GREY,
     INK,
+    NEAR_EVEN,
     Drawn,
     Label,
     dodge,
+    even_line,
     figure,
     iteration_axis,
     look,
@@ -181,8 +183,14 @@ def reference_rows(
 
 
 def _draw(ax: Axes, panel: Panel) -> None:
-    ends = [Label(50, panel.even, GREY, "┄")]
-    ax.axhline(50, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+    points = [point for line in panel.lines for point in line.points]
+    heights = [*panel.published.values(), *(end for p in points for end in p.ci95)]
+    near = bool(panel.published) or max(heights) >= NEAR_EVEN
+    ends = []
+    if near:
+        even_line(ax)
+        ends = [Label(50, panel.even, GREY, "┄")]
+        heights += [45.0, 55.0]
     for place, line in enumerate(panel.lines):
         seen = look(line.look)
         _trace(ax, line, dodge(place, len(panel.lines)))
@@ -190,9 +198,7 @@ def _draw(ax: Axes, panel: Panel) -> None:
     for words, value in panel.published.items():
         ends.append(Label(value, f"{value:.1f} {words}", INK, "┈"))
         ax.axhline(value, color=INK, linewidth=1.2, linestyle=":", zorder=1)
-    points = [point for line in panel.lines for point in line.points]
-    heights = [45.0, 55.0, *panel.published.values(), *(end for p in points for end in p.ci95)]
-    margin = 0.08 * (max(heights) - min(heights))
+    margin = 0.08 * max(1.0, max(heights) - min(heights))
     ax.set_ylim(max(-2.0, min(heights) - margin), min(102.0, max(heights) + margin))
     ax.set_ylabel("win rate (%), 95% interval")
     below = []
@@ -200,6 +206,8 @@ def _draw(ax: Axes, panel: Panel) -> None:
         below.append("hollow: by construction")
     if panel.published:
         below.append("dotted: published")
+    if not near:
+        below.append(f"{panel.even.replace(': ', ', ')}, lies far above")
     subtitle(ax, panel.title, "; ".join(below))
     side_labels(ax, ends, gap=min(0.075, 1 / len(ends)))
 

@@ -23,6 +23,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 GLYPHS = ("●", "■", "▲", "◆", "▼", "✚")
 GREY, INK = "#777777", "#222222"
 PALE, WHITE = "#BBBBBB", "#ffffff"
+NEAR_EVEN = 25.0
+"""Percent: where all win rates are below, an axis that reaches 50 would squash them."""
 
 DARK = {
     **dict(
@@ -149,6 +151,11 @@ class Label:
     words: str
     colour: str
     sign: str = "■"
+
+
+def even_line(ax: Axes) -> None:
+    """Where neither side wins more: 50%."""
+    ax.axhline(50, color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
 
 
 def side_labels(ax: Axes, labels: Sequence[Label], gap: float = 0.075) -> None:
