@@ -98,7 +98,7 @@ class ChatTokenizer:
         assert isinstance(text, str)
         return text
 
-    def _rendered(self, what: str, messages: list[dict[str, str]], **options: bool) -> Any:
+    def _rendered(self, what: str, messages: list[dict[str, str]], **options: Any) -> Any:
         from jinja2 import TemplateError
 
         try:
