@@ -162,7 +162,8 @@ class _Copy:
     def _read(self, said: SimpleQueue[tuple[_Copy, codec.Json]]) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            said.put((self, json.loads(line)))
+            if line.endswith("\n"):  # the last one of a process that was killed may be torn
+                said.put((self, json.loads(line)))
         said.put((self, {"error": ""}))
 
     def failure(self, text: str) -> HarnessError:
