@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -154,6 +155,16 @@ def text_of(rows: list[BoardRow]) -> str:
     for table in render(rows):
         console.print(table)
     return console.export_text()
+
+
+def test_a_board_fits_a_terminal_of_80_columns() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    board, *_ = render(rows_of(fake_run()), narrow=True)
+    console.print(board)
+    told = console.export_text()
+    for t in range(4):  # each row on one line, with its interval
+        assert re.search(rf"dno-quickstart +│ +{t} │ +[\d.]+ \[[\d.]+, [\d.]+\]", told), told
+    assert "A wider terminal and --json show more." in " ".join(told.split())
 
 
 # --- rows and files ---------------------------------------------------------------------------

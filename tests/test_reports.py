@@ -26,7 +26,7 @@ from reports.figures import write_figures as write_group
 from reports.group import grouped
 from reports.html import write_report
 from reports.pairs import kinds_of
-from reports.rates import reference_rows
+from reports.rates import reference_rows, win_rate
 from reports.standing import published_table
 from reports.style import inline_svg, short, spread
 from reports.words import caveats, common_key, kind_of, labels, notes, verdict
@@ -423,3 +423,15 @@ def test_short_labels() -> None:
     assert short("x" * 22) == "x" * 22
     assert len(short("y" * 300)) == 22
     assert short("a\nb\x1b") == "a b "
+
+
+@pytest.mark.parametrize(("lift", "near"), [(0.0, True), (-36.0, False)])
+def test_win_rates_far_below_even_have_the_axis_to_themselves(lift: float, near: bool) -> None:
+    fig, _ = win_rate([fake_run(lift=lift), fake_run("sft", "sft", lift=lift)])
+    against_the_opponent = fig.axes[0]
+    assert (against_the_opponent.get_ylim()[1] > 50) == near
+    said = {text.get_text() for text in against_the_opponent.texts}
+    assert ("50%: even" in said) == near
+    assert any("lies far above" in text for text in said) != near
+    low, high = against_the_opponent.get_ylim()
+    assert all(low <= y <= high for line in against_the_opponent.lines for y in line.get_ydata())
