@@ -9,8 +9,10 @@ import sys
 from html.parser import HTMLParser
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from pages import ROOT
 from playwright.sync_api import Browser, Page
 from test_docs import command_names
@@ -104,3 +106,16 @@ def test_the_site_works_in_a_browser(chromium: Browser, site: Path) -> None:
         assert page.evaluate(broken) == 0, place
     assert not trouble
     assert not [url for url in asked if not url.startswith((site.as_uri(), "data:", "blob:"))]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the site is not opened")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_the_site(
+    chromium: Browser, site: Path, scheme: Literal["light", "dark"]
+) -> None:
+    """Two pages with tables, code and figures, by axe."""
+    page = chromium.new_context(color_scheme=scheme).new_page()
+    for place in ("index", "reference/configuration"):
+        page.goto((site / f"{place}.html").as_uri())
+        found = Axe().run(page).response["violations"]
+        assert not [v["id"] for v in found if v["impact"] in ("serious", "critical")], place
