@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.models.linear import OneDNNLinear, product, use_onednn
+from harness.models.linear import OneDNNLinear, pack_weights, product, use_onednn
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -49,3 +49,21 @@ def test_transposes_and_what_onednn_does_not_serve() -> None:
     use_onednn(layer)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(left).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64, 200])
+def test_packed_weights_give_the_same_and_train_as_before(rows: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, 5, bias=False))
+    use_onednn(model)
+    x = torch.randn(2, rows, 24)
+    expected = model(x)
+    expected.sum().backward()
+    grads = [weight.grad.clone() for weight in model.parameters()]  # type: ignore[union-attr]
+    model.zero_grad()
+    pack_weights(model)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), expected.detach())
+    model(x).sum().backward()
+    for weight, grad in zip(model.parameters(), grads, strict=True):
+        torch.testing.assert_close(weight.grad, grad)

@@ -15,6 +15,7 @@ from harness.engines.logprobs import all_logprobs
 from harness.engines.packing import Row as ScoredRow
 from harness.errors import HarnessError
 from harness.models.chat import ChatTokenizer, check_context, context_length
+from harness.models.linear import pack_weights
 from harness.models.load import load_model, pick_device
 from harness.types import Completion, Prompt, SampleSpec
 
@@ -48,6 +49,7 @@ class TransformersEngine:
         """The engine of a model folder; HarnessError when the folder or the device is unusable."""
         chat = ChatTokenizer.load(path)
         model = load_model(path, pick_device(device))
+        pack_weights(model)
         return cls(model, chat, context_length(path), batch_size, say)
 
     def close(self) -> None:

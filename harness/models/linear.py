@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+_ROWS = 64
+"""For so many rows the order of packed weights is chosen; it serves any number."""
+
 
 def use_onednn(model: nn.Module) -> None:
     """Let the linear layers of `model`, in place, multiply by oneDNN where they can: float32 on a
@@ -31,19 +34,33 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     which is a hundred times slower.
     """
     if onednn_serves(left, right):
-        left, right = _dense(left), _dense(right)
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
-        return found
+        return _multiply(_dense(left), _dense(right))
     return linear(left, right)
+
+
+def pack_weights(model: nn.Module) -> None:
+    """For a model whose weights stay as they are: a second copy of its linear layers' weights, in
+    oneDNN's own order, which spares a pass of few rows a third of its time (what it takes to put
+    them into that order). It has a use where no gradient is asked for."""
+    for module in model.modules():
+        if isinstance(module, OneDNNLinear) and onednn_serves(module.weight, module.weight):
+            module.packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), _ROWS)
 
 
 class OneDNNLinear(nn.Linear):
     """`nn.Linear`, forward and backward by `product`."""
 
+    packed: Tensor | None = None
+
     def forward(self, input: Tensor) -> Tensor:
         if not onednn_serves(input, self.weight):
             return linear(input, self.weight, self.bias)
-        found: Tensor = _Linear.apply(input, self.weight)  # type: ignore[no-untyped-call]
+        found: Tensor
+        if self.packed is not None and not torch.is_grad_enabled():
+            rows = _multiply(input.flatten(0, -2), self.packed)
+            found = rows.view(*input.shape[:-1], -1)
+        else:
+            found = _Linear.apply(input, self.weight)  # type: ignore[no-untyped-call]
         return found if self.bias is None else found + self.bias
 
 
@@ -64,6 +81,11 @@ class _Linear(torch.autograd.Function):
             product(grad, weight.t()).view(x.shape) if for_x else None,
             product(grad.t(), x.flatten(0, -2).t()) if for_weight else None,
         )
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+    return found
 
 
 def _dense(matrix: Tensor) -> Tensor:
