@@ -41,6 +41,6 @@ done
 part 60 "$python" benchmarks/gpu.py train "$model" --device "$device"
 for engine in "${engines[@]}"; do
     part 140 "$python" -m harness.cli run --method dno --iters 3 --preset quickstart --model "$model" \
-        --out "$out/dno-$engine" --device "$device" --set sampling.engine="$engine" --set sampling.batch_size=256
+        --out "$out/dno-$engine" --set device="$device" --set sampling.engine="$engine" --set sampling.batch_size=256
 done
 exit $failed

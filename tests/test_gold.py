@@ -106,7 +106,7 @@ def test_a_budget_stops_before_the_call_it_does_not_cover(
     (tmp_path / "home" / "prices.yaml").parent.mkdir(exist_ok=True)
     (tmp_path / "home" / "prices.yaml").write_text(PRICES, "utf-8")
     stopped = gold("--budget-usd", 3)
-    assert stopped.code == 1
+    assert stopped.code == 3
     assert "asking the teacher: at most 4 calls and $" in stopped.err
     assert "The budget of $3 is spent ($4.0000 so far)" in stopped.err
     assert len(server.asked) == 2
