@@ -6,9 +6,11 @@ import lightgbm
 import numpy as np
 
 
-def exported(ensemble: lightgbm.Booster) -> dict[str, np.ndarray]:
-    """Trees as padded arrays. A leaf is its own child: a walk of `depth` steps ends in it."""
-    grown = [tree["tree_structure"] for tree in ensemble.dump_model()["tree_info"]]
+def exported(ensemble: tuple[lightgbm.Booster, ...]) -> dict[str, np.ndarray]:
+    """Trees as padded arrays, whose sum is the boosters' mean. A leaf is its own child: a walk of
+    `depth` steps ends in it."""
+    dumped = [booster.dump_model() for booster in ensemble]
+    grown = [tree["tree_structure"] for trees in dumped for tree in trees["tree_info"]]
     flat = [list(_nodes(tree)) for tree in grown]
     width = max(map(len, flat))
     shape = (len(flat), width)
@@ -21,7 +23,7 @@ def exported(ensemble: lightgbm.Booster) -> dict[str, np.ndarray]:
                 at,
                 yes,
                 no,
-                leaf,
+                leaf / len(ensemble),
             )
     depth = np.array([max(map(_depth, grown))], dtype=np.int16)
     return {

@@ -2,7 +2,8 @@
 
     python benchmarks/offline_judge.py FOLDER [--quick]
 
-1. Cross-validated on the judged models: models left out, then models and instructions left out.
+1. Cross-validated on the judged models: models left out (eight parts), then instructions as well
+   (eight parts of each: all 64 cells for answers against the baseline's, its diagonal for others).
    AUC against GPT-4-Turbo's decision (preference > 1.5), over all rows, and within an instruction:
    the concordance over pairs of models on one instruction, averaged over instructions with both
    outcomes. Both also over all but the FuseChat models, which are nearly all strong ones there are.
@@ -43,6 +44,7 @@ from harness.types import Completion, Judgement, Match, Message, Prompt
 if TYPE_CHECKING:
     from offline_training import Pairs
 
+PARTS = 8
 REPLICATES = 200
 CALIBRATIONS = Path(__file__).parent.parent / "harness" / "judges" / "calibrations"
 CONTROL_NAMES = ("null", "padded", "shortened")
@@ -99,41 +101,53 @@ def say_share(name: str, idx: np.ndarray, right: np.ndarray) -> None:
 
 
 def cross_validate(archive: Archive, outputs: pd.DataFrame) -> None:
-    from build_offline_judge import out_of_fold
-    from offline_training import BASELINE, logits, training_pairs
+    from build_offline_judge import out_of_fold, out_of_fold_against
+    from offline_training import logits, training_pairs
 
     from harness.judges.offline.model import shipped
 
     pairs, (model, _) = training_pairs(archive, outputs), shipped()
-    for name, models, instructions in (
-        ("models left out", 8, 1),
-        ("models and instructions left out", 5, 5),
-    ):
-        parts = out_of_fold(pairs, models, instructions=instructions, diagonal=instructions > 1)
-        logit, alone = logits(pairs, parts, model.known, model.alone).T
-        unseen = ~np.isnan(logit)
-        print(f"{name}:")
-        rows = unseen & (pairs.kind == "baseline")
-        won = pairs.label > 0.5
-        say_auc("against the baseline", pairs.idx[rows], won[rows], logit[rows])
-        calibration(pairs.label[rows], logit[rows])
-        say_models(archive, pairs.a[rows], logit[rows])
-        if instructions == 1:
-            ship(OfflineJudge().identity, pairs.where(rows), logit[rows], archive)
-        weak = rows & ~np.char.startswith(pairs.a.astype(str), "FuseChat")
-        say_auc("without FuseChat", pairs.idx[weak], won[weak], logit[weak])
-        strong = [np.char.startswith(side.astype(str), "FuseChat") for side in (pairs.a, pairs.b)]
-        for kind in ("derived", *KINDS):
-            rows = unseen & (pairs.kind == kind) & (pairs.a != BASELINE)
-            if kind == "derived":
-                both = rows & ~strong[0] & ~strong[1]
-                say_share("derived, no FuseChat", pairs.idx[both], logit[both] > 0)
-                say_share("derived, no FuseChat, no reference", pairs.idx[both], alone[both] > 0)
-            say_share(f"{kind}, reference known", pairs.idx[rows], logit[rows] > 0)
-            say_share(f"{kind}, no reference", pairs.idx[rows], alone[rows] > 0)
-            rows = unseen & (pairs.kind == kind) & (pairs.a == BASELINE)
-            if rows.any():
-                say_share(f"{kind}, the reference made worse", pairs.idx[rows], logit[rows] > 0)
+    baseline = pairs.kind == "baseline"
+    print("models left out:")
+    parts = out_of_fold(pairs, PARTS)
+    logit, alone = logits(pairs, parts, model.known, model.alone).T
+    say_against(archive, pairs.where(baseline), logit[baseline])
+    ship(OfflineJudge().identity, pairs.where(baseline), logit[baseline], archive)
+    say_others(pairs, logit, alone)
+    print("models and instructions left out:", flush=True)
+    against = out_of_fold_against(pairs, PARTS, PARTS)[baseline]
+    say_against(archive, pairs.where(baseline), against)
+    parts = out_of_fold(pairs, PARTS, instructions=PARTS, diagonal=True)
+    say_others(pairs, *logits(pairs, parts, model.known, model.alone).T)
+
+
+def say_against(archive: Archive, pairs: Pairs, logit: np.ndarray) -> None:
+    """Answers against the baseline's."""
+    won = pairs.label > 0.5
+    say_auc("against the baseline", pairs.idx, won, logit)
+    calibration(pairs.label, logit)
+    say_models(archive, pairs.a, logit)
+    weak = ~np.char.startswith(pairs.a.astype(str), "FuseChat")
+    say_auc("without FuseChat", pairs.idx[weak], won[weak], logit[weak])
+
+
+def say_others(pairs: Pairs, logit: np.ndarray, alone: np.ndarray) -> None:
+    """Pairs of two models, and controls, of those that have a figure."""
+    from offline_training import BASELINE
+
+    unseen = ~np.isnan(logit)
+    strong = [np.char.startswith(side.astype(str), "FuseChat") for side in (pairs.a, pairs.b)]
+    for kind in ("derived", *KINDS):
+        rows = unseen & (pairs.kind == kind) & (pairs.a != BASELINE)
+        if kind == "derived":
+            both = rows & ~strong[0] & ~strong[1]
+            say_share("derived, no FuseChat", pairs.idx[both], logit[both] > 0)
+            say_share("derived, no FuseChat, no reference", pairs.idx[both], alone[both] > 0)
+        say_share(f"{kind}, reference known", pairs.idx[rows], logit[rows] > 0)
+        say_share(f"{kind}, no reference", pairs.idx[rows], alone[rows] > 0)
+        rows = unseen & (pairs.kind == kind) & (pairs.a == BASELINE)
+        if rows.any():
+            say_share(f"{kind}, the reference made worse", pairs.idx[rows], logit[rows] > 0)
 
 
 def ship(identity: str, pairs: Pairs, logit: np.ndarray, archive: Archive) -> None:

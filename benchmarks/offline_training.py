@@ -21,7 +21,7 @@ from offline_controls import KINDS, spoil
 from offline_export import exported
 from scipy.optimize import minimize
 
-from harness.judges.offline.model import Model, Trees
+from harness.judges.offline.model import Model, Trees, key
 from harness.judges.offline.pairs import Answer, Asked, row
 
 ATTACKS = ("NullModel",)
@@ -44,7 +44,10 @@ LOST = {"null": 0.004, "foreign": 0.01, "salad": 0.01}
 SPOILT_BASELINE = {"padded": 0.15, "repeated": 0.08, "truncated": 0.08}
 """The baseline's own answer made worse, against itself."""
 SEED = 20231106
-REFERENCE_TREES, RIVALS_TREES = 1500, 500
+INSTRUCTIONS = 805
+SPREAD = 1.0
+"""The deviation, in log-odds, of how easily references are beaten beyond what the texts tell."""
+PLAIN_TREES, RANDOM_TREES, RIVALS_TREES = 300, 400, 500
 GROWTH = {
     "objective": "cross_entropy",
     "learning_rate": 0.05,
@@ -62,6 +65,8 @@ GROWTH = {
     "force_row_wise": True,
     "verbose": -1,
 }
+RANDOM = {**GROWTH, "extra_trees": True, "feature_fraction": 0.7}
+"""Each split at a random threshold: worse by themselves, but wrong in other places."""
 
 FAMILIES = {
     "alpaca": (
@@ -230,12 +235,18 @@ def parts(models: list[str], n: int) -> dict[str, int]:
     return found
 
 
+Ensemble = tuple[lightgbm.Booster, ...]
+"""What they say in the mean."""
+
+
 @dataclass(frozen=True)
 class Ensembles:
-    """What is learned of pairs, before it is known how much each of the two counts."""
+    """What is learned of pairs, before it is known how much each of the two counts. `weak` [every
+    instruction's number] is `Model.weak`, 0 where nothing was learned."""
 
-    reference: lightgbm.Booster
-    rivals: lightgbm.Booster
+    reference: Ensemble
+    rivals: Ensemble
+    weak: np.ndarray
 
     @classmethod
     def grown(cls, pairs: Pairs) -> Ensembles:
@@ -245,39 +256,81 @@ class Ensembles:
         from two answers side by side, of models and of controls, in both orders. One ensemble for
         both did worse on unseen models, and so did one that is trained to be antisymmetric.
         """
-        baseline = pairs.kind == "baseline"
         control = np.isin(pairs.kind, KINDS)
         side = (pairs.kind == "derived") | (control & (pairs.a != BASELINE))
-        against = [
-            (pairs.rows[baseline, A_BASE], pairs.label[baseline], 1.0),
-            (pairs.rows[control, B_BASE], pairs.preference[control], 0.5),
-        ]
         beside = [
             (pairs.rows[side, A_B], pairs.label[side], 0.5),
             (pairs.rows[side, B_A], 1 - pairs.label[side], 0.5),
         ]
-        return cls(_grown(against, REFERENCE_TREES), _grown([*against, *beside], RIVALS_TREES))
+        rivals = _grown([*_against(pairs), *beside], RIVALS_TREES, GROWTH)
+        one = reference(pairs)
+        return cls(one, (rivals,), _weak(pairs, one))
 
     def parts(self, pairs: Pairs) -> np.ndarray:
         """[n, 2] how much better a fares against the baseline than b does (or, where b or a is the
         baseline's answer, how it or its rival fares), and how a looks beside b; in log-odds."""
         a, b = (
-            self.reference.predict(pairs.rows[:, at], raw_score=True) for at in (A_BASE, B_BASE)
+            said(self.reference, pairs.rows[:, at]) + self.weak[pairs.idx]
+            for at in (A_BASE, B_BASE)
         )
         a = np.where((pairs.a == BASELINE), 0.0, a)
         b = np.where((pairs.b == BASELINE) & (pairs.a != BASELINE), 0.0, b)
-        ab, ba = (self.rivals.predict(pairs.rows[:, at], raw_score=True) for at in (A_B, B_A))
+        ab, ba = (said(self.rivals, pairs.rows[:, at]) for at in (A_B, B_A))
         return np.stack([a - b, ab - ba], axis=1)
 
-    def model(self, known: np.ndarray, alone: np.ndarray) -> Model:
-        return Model(*(Trees(**exported(e)) for e in (self.reference, self.rivals)), known, alone)
+    def model(self, archive: Archive, known: np.ndarray, alone: np.ndarray) -> Model:
+        trees = (Trees(**exported(ensemble)) for ensemble in (self.reference, self.rivals))
+        texts = archive.instructions
+        met = np.array([key(x.instruction, x.gpt4_1106_preview_output) for x in texts.itertuples()])
+        order = np.argsort(met)
+        weak = self.weak[texts.index.to_numpy()][order].astype(np.float32)
+        return Model(*trees, met[order], weak, known, alone)
 
 
-def _grown(parts: list[tuple[np.ndarray, np.ndarray, float]], trees: int) -> lightgbm.Booster:
+def reference(pairs: Pairs) -> Ensemble:
+    """The half of `Ensembles` that judges answers against the baseline's. Few trees, since with
+    more they learn the instructions by heart: 1,500 have 0.002 less AUC on new ones than 300."""
+    against = _against(pairs)
+    return _grown(against, PLAIN_TREES, GROWTH), _grown(against, RANDOM_TREES, RANDOM)
+
+
+def _weak(pairs: Pairs, ensemble: Ensemble) -> np.ndarray:
+    """The likeliest offset of each instruction's log-odds beside what the ensemble says, offsets
+    being normal about 0: by Newton's method."""
+    rows = pairs.kind == "baseline"
+    idx, label = pairs.idx[rows], pairs.label[rows]
+    logit = said(ensemble, pairs.rows[rows, A_BASE])
+    weak = np.zeros(INSTRUCTIONS)
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-logit - weak[idx]))
+        slope = np.bincount(idx, label - p, INSTRUCTIONS) - weak / SPREAD**2
+        bend = np.bincount(idx, p * (1 - p), INSTRUCTIONS) + 1 / SPREAD**2
+        weak += np.clip(slope / bend, -1, 1)
+    return weak
+
+
+def said(ensemble: Ensemble, rows: np.ndarray) -> np.ndarray:
+    """[n] log-odds for rows [n, features]."""
+    return np.mean([booster.predict(rows, raw_score=True) for booster in ensemble], axis=0)
+
+
+_Weighted = tuple[np.ndarray, np.ndarray, float]
+"""Rows [n, features], labels [n], and what each counts."""
+
+
+def _against(pairs: Pairs) -> list[_Weighted]:
+    baseline, control = pairs.kind == "baseline", np.isin(pairs.kind, KINDS)
+    return [
+        (pairs.rows[baseline, A_BASE], pairs.label[baseline], 1.0),
+        (pairs.rows[control, B_BASE], pairs.preference[control], 0.5),
+    ]
+
+
+def _grown(parts: list[_Weighted], trees: int, growth: dict) -> lightgbm.Booster:
     rows, label = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     weight = np.concatenate([np.full(len(part[0]), part[2]) for part in parts])
-    data = lightgbm.Dataset(rows, label, weight=weight, params=GROWTH)
-    return lightgbm.train(GROWTH, data, trees)
+    data = lightgbm.Dataset(rows, label, weight=weight, params=growth)
+    return lightgbm.train(growth, data, trees)
 
 
 def logits(pairs: Pairs, parts: np.ndarray, known: np.ndarray, alone: np.ndarray) -> np.ndarray:

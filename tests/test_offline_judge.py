@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,8 +20,8 @@ from hypothesis import strategies as st
 
 from harness import calibrations, registry
 from harness.data.sources import load_prompts
-from harness.judges.offline.judge import CHUNK, OfflineJudge
-from harness.judges.offline.model import ARTEFACT, packed, shipped, unpacked
+from harness.judges.offline.judge import CHUNK, OfflineJudge, probabilities
+from harness.judges.offline.model import ARTEFACT, key, packed, shipped, unpacked
 from harness.scoring.controls import control_text
 from harness.types import Completion, ControlName, Match, Message, PairJudge, Prompt
 
@@ -115,6 +117,25 @@ def test_a_verdict_hangs_on_nothing_but_its_match() -> None:
         check=True,
     )
     assert float(told.stdout) == p_of(texts[0], texts[1], prompts[0].instruction)
+
+
+def test_what_it_learned_of_a_reference_counts_for_that_reference_alone() -> None:
+    model, _ = shipped()
+    asked, gold = "Name a fruit.", "An apple is a fruit.\n"
+    taught = replace(model, met=np.array([key(asked, gold)]), weak=np.array([1.5], np.float32))
+
+    def gained(a: str, b: str, instruction: str = asked, reference: str | None = gold) -> float:
+        """How much more likely a wins by the judge that was taught, in log-odds."""
+        matches = [match(a, b, instruction, reference)]
+        untaught, p = (probabilities(one, matches)[0] for one in (model, taught))
+        return math.log(p / (1 - p)) - math.log(untaught / (1 - untaught))
+
+    assert gained("Plum.", gold) == pytest.approx(1.5, abs=1e-6)
+    assert gained(gold, "Plum.") == pytest.approx(-1.5, abs=1e-6)
+    assert gained("Plum.", "A plum, say.") == pytest.approx(0, abs=1e-6)
+    assert gained("Plum.", "A pear.", reference="A pear.") == 0
+    assert gained("Plum.", gold, instruction="Name a fruit!") == 0
+    assert gained("Plum.", gold, reference=None) == 0
 
 
 def spoilt(kind: str, text: str) -> str:

@@ -33,6 +33,7 @@ ABSENT = -9.0
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+(?:['’][^\W_]+)*")
 _SENTENCE = re.compile(r"[.!?。！？]+[\"'”’)\]]*\s|\n+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_WIDE = re.compile(r"[\u2e81-\U0010ffff]")
 _NAME = re.compile(r"(?<=[a-z,;:)] )[A-Z][\w’'-]+")
 _LINES = {
     "bullets": re.compile(r"^[ \t]*[-*•+] ", re.M),
@@ -172,7 +173,7 @@ def _layout(said: Reading) -> dict[str, float]:
         "latex": math.log1p(text.count("\\") + text.count("$")),
         "links": math.log1p(text.count("http")),
         "foreign": _foreign(text),
-        "wide": _share(sum(ord(c) > 0x2E80 for c in text[:2000]), min(2000, len(text))),
+        "wide": _share(len(_WIDE.findall(text[:2000])), min(2000, len(text))),
     }
 
 
@@ -338,7 +339,7 @@ def _common_prefix(a: str, b: str) -> int:
 def _foreign(text: str) -> float:
     """Share of non-ASCII characters at the beginning."""
     head = text[:1000]
-    return _share(sum(not c.isascii() for c in head), len(head))
+    return _share(len(head) - len(head.encode("ascii", "ignore")), len(head))
 
 
 def _share(part: float, whole: float, empty: float = 0.0) -> float:

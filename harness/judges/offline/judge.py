@@ -65,9 +65,9 @@ def probabilities(model: Model, matches: Sequence[Match]) -> list[float]:
         if a == b:
             return 0.0
         if gold and gold == b:
-            return against[x, a, gold]
+            return against[x, a, gold] + model.weakness(x, gold)
         if gold and gold == a:
-            return -against[x, b, gold]
+            return -against[x, b, gold] - model.weakness(x, gold)
         rival = beside[x, a, b] - beside[x, b, a]
         if not gold:
             return float(model.alone[0]) * rival

@@ -59,6 +59,10 @@ class Model:
     """`reference`: the log-odds that an answer beats a strong one that it is seen beside, the
     reference. `rivals`: the same of any two answers; the difference of its two orders counts.
 
+    `met` [n], sorted, are the (instruction, reference) that it learned from, as `key` has them, and
+    `weak` [n] how much more easily, in log-odds, that reference is beaten than its text tells: of
+    others the judge knows no more than what it reads.
+
     `known` [2] is what the difference of two answers' log-odds against their reference and the
     rivals' difference count for where there is a reference, `alone` [1] what the latter counts for
     where there is none.
@@ -66,13 +70,30 @@ class Model:
 
     reference: Trees
     rivals: Trees
+    met: NDArray[np.uint64]
+    weak: NDArray[np.float32]
     known: NDArray[np.float64]
     alone: NDArray[np.float64]
+
+    def weakness(self, instruction: str, reference: str) -> float:
+        """`weak` of the two, or 0."""
+        wanted = key(instruction, reference)
+        at = int(np.searchsorted(self.met, wanted))
+        return float(self.weak[at]) if at < len(self.met) and self.met[at] == wanted else 0.0
+
+
+def key(instruction: str, reference: str) -> np.uint64:
+    """64 bits that stand for the two texts, from which neither can be read."""
+    parts = (text.strip().encode("utf-8", "replace") for text in (instruction, reference))
+    return np.uint64(int.from_bytes(hashlib.sha256(b"\0".join(parts)).digest()[:8], "big"))
+
+
+_PLAIN = ("met", "weak", "known", "alone")
 
 
 def packed(model: Model) -> bytes:
     """The artefact; equal models give equal bytes."""
-    arrays = {"known": model.known, "alone": model.alone}
+    arrays: dict[str, NDArray[np.generic]] = {name: getattr(model, name) for name in _PLAIN}
     for name, trees in (("reference", model.reference), ("rivals", model.rivals)):
         arrays |= {f"{name}.{f.name}": getattr(trees, f.name) for f in fields(Trees)}
     buffer = io.BytesIO()
@@ -86,7 +107,7 @@ def unpacked(data: bytes) -> Model:
             Trees(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(Trees)})
             for name in ("reference", "rivals")
         )
-        return Model(reference, rivals, arrays["known"], arrays["alone"])
+        return Model(reference, rivals, *(arrays[name] for name in _PLAIN))
 
 
 @cache
