@@ -33,6 +33,7 @@ from harness.scoring.compare import Comparison, Contender, compare
 from harness.scoring.winrate import rate
 from harness.types import (
     Control,
+    ControlName,
     Controls,
     Difference,
     Judgement,
@@ -78,9 +79,11 @@ def judgements(prompts: list[Answered], p: list[float], iteration: int) -> list[
 
 
 def controls(own: WinRate) -> Controls:
-    gaps = {"null": (-14.0, 2.0), "padded": (-3.0, 2.5), "shortened": (-7.0, 2.5)}
+    gaps: dict[ControlName, tuple[float, float]] = {
+        "null": (-14.0, 2.0), "padded": (-3.0, 2.5), "shortened": (-7.0, 2.5),
+    }  # fmt: skip
     each = tuple(
-        Control(name, own, Difference(gap, (gap - half, gap + half), 0.01), 400.0)  # type: ignore[arg-type]
+        Control(name, own, Difference(gap, (gap - half, gap + half), 0.01), 400.0)
         for name, (gap, half) in gaps.items()
     )
     return Controls(OFFICIAL_JUDGE, BASELINE, 32, own, each)

@@ -29,8 +29,9 @@ class OfflineJudge:
     The prompt's gold answer is taken for a strong one, as GPT-4-Turbo's were in training. An answer
     against it is judged by what such answers have against such a reference; two answers beside it
     by how each fares against it, and by how they look side by side; without gold by the latter
-    alone. Exactly antisymmetric; equal answers (but for white space around them) give ½; nothing
-    makes it transitive.
+    alone. Of the references that it learned from it also knows how easily they are beaten
+    (`Model.weak`). Exactly antisymmetric; equal answers (but for white space around them) give ½;
+    nothing makes it transitive.
     """
 
     reference_based: ClassVar[bool] = False
