@@ -2,7 +2,8 @@
 
 `python benchmarks/train_vs_trl.py [--rounds 3] [--steps 10]` (needs the `dev` extra and the model:
 `harness models pull smollm2-135m`). Each side of each round is a process of its own, ours and
-TRL's in turns. Timed are the steps with the reference passes, not imports, loading and tokenising.
+TRL's in turns. Timed are the steps with the reference passes, not imports, loading, tokenising and
+one forward and backward pass before them, in which a process gets its memory from the system.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ TOKENS = 2048
 @dataclass(frozen=True)
 class Measured:
     """One side of one round: seconds of the steps by the wall clock and of all cores, and MiB at
-    the process's peak. Of ours also the FLOPs of the products for the tokens that were read, and
-    the GFLOP/s that square products reached between the steps, by library."""
+    the process's peak. Of ours also the FLOPs of the products for the tokens that were read, those
+    of attention without what is masked and nothing that was computed twice, and the GFLOP/s that
+    square products reached between the steps, by library."""
 
     pairs: int
     wall: float
@@ -128,10 +130,11 @@ def examples(count: int) -> list[Any]:
 
 
 def ours(name: str, steps: int, device: Any = "cpu") -> Measured:
+    from harness.engines.logprobs import completion_logprobs
     from harness.engines.packing import tokens
     from harness.models.chat import ChatTokenizer
     from harness.models.store import resolve
-    from harness.training.batches import References, schedule
+    from harness.training.batches import References, micro_batches, schedule
     from harness.training.optimise import optimise
     from harness.training.references import load_policy, measure
     from harness.training.train import TrainSettings, encoded
@@ -157,6 +160,9 @@ def ours(name: str, steps: int, device: Any = "cpu") -> Measured:
     order = [index for step in schedule(len(pairs), BATCH, 1, settings.seed) for index in step]
     data = encoded(path, [pairs[order.index(index)] for index in range(len(pairs))], False)
     model = load_policy(path, settings)
+    first = next(micro_batches(data, range(BATCH), TOKENS))
+    completion_logprobs(model, data.select(first)).sums.sum().backward()
+    model.zero_grad()
     products = Products()
     started = _now()
     references = References({"previous": measure(model, data, TOKENS)})
@@ -171,9 +177,25 @@ def ours(name: str, steps: int, device: Any = "cpu") -> Measured:
     scored = sum(row.completion_length for row in data.rows)
     # Forward for the reference, forward and twice that backward for the policy.
     read = sum(tokens(data.select([index])) for index in range(len(data)))
-    flops = 2.0 * (1 + 3) * (body * read + head * scored)
+    config = model.config
+    width = config.num_hidden_layers * config.num_attention_heads * config.head_dim
+    seen = sum(_seen(data.select([index])) for index in range(len(data)))
+    flops = 2.0 * (1 + 3) * (body * read + head * scored + 2 * width * seen)
     losses = [step.loss for step in done]
     return _measured(len(data), wall, cpu, losses, flops, products.rates())
+
+
+def _seen(rows: Any) -> int:
+    """How many tokens, itself among them, each token of `rows` attends to; their sum."""
+    import torch
+
+    from harness.engines.packing import pack
+
+    found = 0
+    for s in pack(rows, torch.device("cpu")).segments:
+        own = s.end - s.start
+        found += own * (s.prefix_end - s.prefix_start) + own * (own + 1) // 2
+    return found
 
 
 def trl(name: str, steps: int) -> Measured:
@@ -213,6 +235,9 @@ def trl(name: str, steps: int) -> Measured:
             train_dataset=Dataset.from_list(rows),
             processing_class=AutoTokenizer.from_pretrained(path),
         )  # fmt: skip
+        first = next(iter(trainer.get_train_dataloader()))
+        trainer.compute_loss(policy, first).backward()
+        policy.zero_grad()
         started = _now()
         trainer.train()
         wall, cpu = (after - before for before, after in zip(started, _now(), strict=True))

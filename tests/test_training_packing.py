@@ -104,8 +104,12 @@ def test_a_pack_scores_each_token_by_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_the_head_in_chunks_is_a_log_softmax(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", [5 * 30, 5 * 30 - 1])
+def test_the_head_in_chunks_is_a_log_softmax(
+    frozen: bool, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("harness.engines.head._LOGITS", 2 * 30)  # two tokens at a time
+    monkeypatch.setattr("harness.engines.head._KEPT", kept)  # all, or none
     torch.manual_seed(0)
     hidden, weight, bias = torch.randn(5, 8), torch.randn(30, 8), torch.randn(30)
     targets, grad = torch.tensor([3, 29, 3, 0, 7]), torch.randn(5)

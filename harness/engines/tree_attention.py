@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from harness.engines.packing import Segment
-from harness.models.linear import onednn_serves
+from harness.models.linear import onednn_serves, products
 
 
 def tree_attention(
@@ -80,7 +80,7 @@ class _ByProducts(torch.autograd.Function):
         out = torch.empty_like(queries)
         for s in segments:
             probs = _probabilities(_rows(queries, s), _seen(key, s, 1), s)
-            _rows(out, s).copy_(torch.bmm(probs, _seen(value, s, 1)))
+            _rows(out, s).copy_(products(probs, _seen(value, s, 1).transpose(1, 2)))
         ctx.save_for_backward(queries, key, value)
         ctx.segments, ctx.scale = segments, scale
         return out.transpose(0, 1).reshape(tokens, -1, dim)
@@ -96,9 +96,9 @@ class _ByProducts(torch.autograd.Function):
             prefix = s.prefix_end - s.prefix_start
             q, k, d_o = _rows(queries, s), _seen(key, s, 1), _rows(d_out, s)
             probs = _probabilities(q, k, s)
-            d_probs = torch.bmm(d_o, _seen(value, s, 1).transpose(1, 2))
+            d_probs = products(d_o, _seen(value, s, 1))
             d_scores = torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
-            _rows(d_queries, s).copy_(torch.bmm(d_scores, k))
+            _rows(d_queries, s).copy_(products(d_scores, k.transpose(1, 2)))
             for total, own in (
                 (d_key, torch.bmm(d_scores.transpose(1, 2), q)),
                 (d_value, torch.bmm(probs.transpose(1, 2), d_o)),
@@ -124,7 +124,7 @@ def _rows(states: Tensor, s: Segment) -> Tensor:
 def _probabilities(query: Tensor, key: Tensor, s: Segment) -> Tensor:
     """[groups, own · heads a group, prefix + own]."""
     own = s.end - s.start
-    scores = torch.bmm(query, key.transpose(1, 2))
+    scores = products(query, key)
     later = scores.view(len(scores), own, -1, key.shape[1])[..., key.shape[1] - own :]
     later += _later(-(-own // 256) * 256)[:own, None, :own]
     return torch.softmax(scores, -1)

@@ -41,6 +41,13 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return linear(left, right)
 
 
+def products(left: Tensor, right: Tensor) -> Tensor:
+    """`product` of each of [b, n, k] with its own of [b, m, k], for few b."""
+    if _READS_TRANSPOSES and onednn_serves(left, right):
+        return torch.stack([product(a, b) for a, b in zip(left, right, strict=True)])
+    return torch.bmm(left, right.transpose(1, 2))
+
+
 def pack_weights(model: nn.Module) -> None:
     """For a model whose weights stay as they are: a second copy of its linear layers' weights, in
     oneDNN's own order, which spares a pass of few rows about a third of its products' time (what it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +13,9 @@ from harness.models.quiet import hush
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Of glibc's malloc.h."""
 
 
 def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -29,12 +34,14 @@ def load_model(
 ) -> PreTrainedModel:
     """The causal language model of a folder, in evaluation mode.
 
-    `dtype` is float32 on a CPU and bfloat16 on a GPU unless given; a CPU multiplies by oneDNN.
-    Reads safetensors only and runs no code from the folder.
+    `dtype` is float32 on a CPU and bfloat16 on a GPU unless given; a CPU multiplies by oneDNN, and
+    computes norms and gated layers by `fused`. Reads safetensors only and runs no code from the
+    folder.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
+    from harness.models.fused import use_fused
     from harness.models.linear import use_onednn
 
     hush()
@@ -50,4 +57,17 @@ def load_model(
         ) from error
     loaded: PreTrainedModel = model.eval().to(device)
     use_onednn(loaded)
+    use_fused(loaded)
+    if device.type == "cpu":
+        _keep_memory()
     return loaded
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what this process frees. Else a large tensor's memory goes back to the system
+    at once, and the next one's is fresh pages that the system fills with zeros first: a twelfth of
+    a training's time, for about a quarter less memory. Other C libraries stay as they are."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
