@@ -27,9 +27,12 @@ def looked_up(logits: Tensor, uniform: Tensor, temperature: float, top_p: float)
 
 @pytest.mark.parametrize("top_p", [1.0, 0.999, 0.9, 0.3, 1e-6])
 @pytest.mark.parametrize("spread", [0.1, 2.0, 10.0])
-def test_a_draw_needs_no_full_sort_to_be_exact(top_p: float, spread: float) -> None:
+@pytest.mark.parametrize("vocabulary", [100, 400, 6000])
+def test_a_draw_needs_no_full_sort_to_be_exact(
+    top_p: float, spread: float, vocabulary: int
+) -> None:
     stream = torch.Generator().manual_seed(3)
-    logits = torch.randn(60, 400, generator=stream) * spread
+    logits = torch.randn(60, vocabulary, generator=stream) * spread
     logits[30:] = logits[30:].round()  # many equal ones, across the edge of the sorted top too
     uniform = torch.rand(60, generator=stream, dtype=torch.float64)
     uniform[0] = 0.0

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_TOP = 128
-"""How many of the likeliest tokens are sorted first; nearly every draw is decided among them."""
+_TOPS = (128, 4096)
+"""How many of the likeliest tokens are sorted first, and for the rows that these do not decide.
+Without a top-p the first decide nearly every draw, and the second nearly all the others."""
 
 
 def stream(seed: int, prompt_id: str, sample: int) -> int:
@@ -37,26 +38,32 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> T
         return logits.argmax(-1)
     scaled = logits.float() / temperature
     total = scaled.logsumexp(-1, keepdim=True)
-    count = min(_TOP, scaled.shape[-1])
+    tokens = torch.empty(len(scaled), dtype=torch.long, device=scaled.device)
+    places = torch.arange(len(scaled), device=scaled.device)
+    vocabulary = scaled.shape[-1]
+    for count in (*(top for top in _TOPS if top < vocabulary), vocabulary):
+        tokens[places], decided = _draw_among(count, scaled, total, uniform, top_p)
+        rest = ~decided
+        if not bool(rest.any()):
+            break
+        places, scaled, total, uniform = places[rest], scaled[rest], total[rest], uniform[rest]
+    return tokens
+
+
+def _draw_among(
+    count: int, scaled: Tensor, total: Tensor, uniform: Tensor, top_p: float
+) -> tuple[Tensor, Tensor]:
+    """[rows] draws from each row's `count` likeliest tokens, and whether these decide them."""
     top, ids = scaled.topk(count, dim=-1)
     ids, order = ids.sort(dim=-1)  # topk leaves the order of equal logits open
     top, ids = _by_probability(top.gather(-1, order), ids)
     chosen, decided = _look_up((top - total).double().exp(), uniform, top_p)
-    # Tokens equal to the last one may have been left out of the top, and sort before it by id.
-    decided &= top.gather(-1, chosen[:, None])[:, 0] > top[:, -1]
-    tokens = ids.gather(-1, chosen[:, None])[:, 0]
-    if count < scaled.shape[-1] and not bool(decided.all()):
-        rest = ~decided
-        tokens[rest] = _draw_from_all(scaled[rest], total[rest], uniform[rest], top_p)
-    return tokens
-
-
-def _draw_from_all(scaled: Tensor, total: Tensor, uniform: Tensor, top_p: float) -> Tensor:
-    """The same by a full sort: exact for every row, and slow."""
-    everything = torch.arange(scaled.shape[-1], device=scaled.device).expand_as(scaled)
-    sorted_, ids = _by_probability(scaled, everything)
-    chosen, _ = _look_up((sorted_ - total).double().exp(), uniform, top_p)
-    return ids.gather(-1, chosen[:, None])[:, 0]
+    if count == scaled.shape[-1]:
+        decided = torch.ones_like(decided)
+    else:
+        # Tokens equal to the last one may have been left out of the top, and sort before it by id.
+        decided &= top.gather(-1, chosen[:, None])[:, 0] > top[:, -1]
+    return ids.gather(-1, chosen[:, None])[:, 0], decided
 
 
 def _by_probability(values: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

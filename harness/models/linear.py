@@ -15,9 +15,10 @@ from torch.nn.functional import linear
 
 _ROWS = 64
 """For so many rows the order of packed weights is chosen; it serves any number."""
-_READS_TRANSPOSES = torch.backends.cpu.get_cpu_capability() == "AVX512"
-"""Whether oneDNN reads a transposed left matrix as it is; its code for AVX2 first copies it, and
-then MKL is a third faster."""
+_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+_FEW_ROWS = 256
+"""Without AVX-512 oneDNN is the faster one only for a matrix of at most so many rows, neither a
+transpose (which it copies); for others MKL is by a tenth."""
 
 
 def use_onednn(model: nn.Module) -> None:
@@ -36,14 +37,15 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     Either may be a transpose. Other strides are copied: for them oneDNN has only reference code,
     which is a hundred times slower.
     """
-    if onednn_serves(left, right) and (_READS_TRANSPOSES or left.is_contiguous()):
+    few = len(left) <= _FEW_ROWS and left.is_contiguous() and right.is_contiguous()
+    if onednn_serves(left, right) and (_AVX512 or few):
         return _multiply(_dense(left), _dense(right))
     return linear(left, right)
 
 
 def products(left: Tensor, right: Tensor) -> Tensor:
     """`product` of each of [b, n, k] with its own of [b, m, k], for few b."""
-    if _READS_TRANSPOSES and onednn_serves(left, right):
+    if _AVX512 and onednn_serves(left, right):
         return torch.stack([product(a, b) for a, b in zip(left, right, strict=True)])
     return torch.bmm(left, right.transpose(1, 2))
 
