@@ -69,7 +69,7 @@ def load_model(
 def _keep_memory() -> None:
     """Let glibc keep what this process frees, but for the largest blocks. Else a tensor's memory
     goes back to the system at once, and the next one's is fresh pages that the system fills with
-    zeros first: a sixth of a training's time. Other C libraries stay as they are."""
+    zeros first: a tenth of a training's time. Other C libraries stay as they are."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         if not mallopt(_M_MMAP_THRESHOLD, _OWN_PAGES):
