@@ -43,7 +43,8 @@ def test_ten_steps_equal_trl(
     order = [index for step in schedule(8, 4, 5, settings.seed) for index in step]
     again = [examples[i] for i in order]
     theirs = trl_losses(start, tmp_path / "trl", again, settings, loss_type, beta)
-    assert [step.loss for step in ours.steps] == pytest.approx(theirs, rel=1e-6, abs=1e-5)
+    # IPO's losses, 25 = 1/(2τ)² at first, have ten times the rounding of the log-probs in them.
+    assert [step.loss for step in ours.steps] == pytest.approx(theirs, rel=3e-6, abs=1e-5)
     assert theirs[-1] < theirs[0] - 0.01
 
 
