@@ -25,6 +25,8 @@ def target_logprobs(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):
         hidden = hidden.to(torch.get_autocast_dtype(kind))
+    if not torch.is_grad_enabled():  # else the function would prepare for a backward pass
+        hidden, weight = hidden.detach(), weight.detach()
     found: Tensor = _TargetLogProbs.apply(hidden, weight, bias, targets)  # type: ignore[no-untyped-call]
     return found
 
@@ -49,7 +51,9 @@ class _TargetLogProbs(torch.autograd.Function):
         for part in _chunks(len(targets), len(weight)):
             chosen = targets[part, None]
             logits = _logits(hidden[part], used, bias)
-            logps = torch.log_softmax(logits, -1)
+            place = None if slopes is None else slopes[part]
+            direct = place is not None and place.dtype == logits.dtype
+            logps = torch.log_softmax(logits, -1, out=place if direct else None)
             found[part] = logps.gather(1, chosen)[:, 0]
             normalisers[part] = logits.gather(1, chosen)[:, 0] - found[part]
             if not (for_hidden or kept):
@@ -58,8 +62,8 @@ class _TargetLogProbs(torch.autograd.Function):
             slope.scatter_add_(1, chosen, slope.new_ones(chosen.shape))
             if d_hidden is not None:
                 d_hidden[part] = product(slope.to(hidden.dtype), used.t())
-            if slopes is not None:
-                slopes[part] = slope
+            if place is not None and not direct:
+                place.copy_(slope)
         rest = (hidden, weight, bias, targets, normalisers, slopes) if for_weight else ()
         ctx.save_for_backward(d_hidden, *rest)
         return found

@@ -52,6 +52,8 @@ def _seen(states: Tensor, segment: Segment, dim: int) -> Tensor:
     own = states.narrow(dim, segment.start, segment.end - segment.start)
     if prefix == 0:
         return own
+    if segment.prefix_end == segment.start:
+        return states.narrow(dim, segment.prefix_start, segment.end - segment.prefix_start)
     return torch.cat((states.narrow(dim, segment.prefix_start, prefix), own), dim)
 
 

@@ -1,12 +1,14 @@
-"""Linear layers on a CPU by oneDNN instead of torch's default BLAS.
+"""Linear layers on a CPU by oneDNN where that is faster than torch's default BLAS.
 
-torch hands float32 products to MKL, which leaves half of an AMD processor's vector units idle (it
-takes the 256-bit path); oneDNN, which torch brings along as well, picks its code by what the
-processor can do. Both add up in float32: results differ by rounding.
+torch hands float32 products to MKL, which takes the 256-bit path on an AMD processor and so leaves
+half of the vector units idle where these have 512 bits; oneDNN, which torch brings along as well,
+picks its code by what the processor can do. Both add up in float32: results differ by rounding.
 """
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +17,19 @@ from torch.nn.functional import linear
 
 _ROWS = 64
 """For so many rows the order of packed weights is chosen; it serves any number."""
-_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 _FEW_ROWS = 256
-"""Without AVX-512 oneDNN is the faster one only for a matrix of at most so many rows, neither a
-transpose (which it copies); for others MKL is by a tenth."""
+"""Where MKL uses the whole processor, oneDNN is the faster one only for a matrix of at most so many
+rows, neither a transpose (which it copies); for others MKL is, by a tenth to a half."""
+
+
+def _mkl_lags() -> bool:
+    """Whether this is an AMD processor with AVX-512."""
+    about = Path("/proc/cpuinfo")
+    maker = about.read_text() if about.exists() else platform.processor()
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and "AuthenticAMD" in maker
+
+
+_MKL_LAGS = _mkl_lags()
 
 
 def use_onednn(model: nn.Module) -> None:
@@ -38,14 +49,14 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     which is a hundred times slower.
     """
     few = len(left) <= _FEW_ROWS and left.is_contiguous() and right.is_contiguous()
-    if onednn_serves(left, right) and (_AVX512 or few):
+    if onednn_serves(left, right) and (_MKL_LAGS or few):
         return _multiply(_dense(left), _dense(right))
     return linear(left, right)
 
 
 def products(left: Tensor, right: Tensor) -> Tensor:
     """`product` of each of [b, n, k] with its own of [b, m, k], for few b."""
-    if _AVX512 and onednn_serves(left, right):
+    if _MKL_LAGS and onednn_serves(left, right):
         return torch.stack([product(a, b) for a, b in zip(left, right, strict=True)])
     return torch.bmm(left, right.transpose(1, 2))
 
