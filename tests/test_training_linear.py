@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from harness.models.linear import OneDNNLinear, pack_weights, product, use_onednn
+from harness.models.linear import OneDNNLinear, pack_weights, product, products, use_onednn
+
+
+@pytest.fixture(autouse=True, params=[False, True])
+def _processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One on which oneDNN multiplies few rows, and one on which it multiplies all."""
+    monkeypatch.setattr("harness.models.linear._MKL_LAGS", request.param)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -43,6 +49,8 @@ def test_transposes_and_what_onednn_does_not_serve() -> None:
     expected = left @ right.T
     torch.testing.assert_close(product(left, right), expected)
     torch.testing.assert_close(product(left.T.contiguous().T, right.T.contiguous().T), expected)
+    twice = torch.stack([left, -left]), torch.stack([right, right])
+    torch.testing.assert_close(products(*twice), torch.stack([expected, -expected]))
     assert product(left.double(), right.double()).dtype == torch.float64
     assert product(left[:0], right).shape == (0, 5)
     layer = nn.Linear(4, 5)

@@ -105,8 +105,9 @@ def test_a_pack_scores_each_token_by_the_one_before() -> None:
 
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("kept", [5 * 30, 5 * 30 - 1])
+@pytest.mark.parametrize("mixed", [False, True])
 def test_the_head_in_chunks_is_a_log_softmax(
-    frozen: bool, kept: int, monkeypatch: pytest.MonkeyPatch
+    frozen: bool, kept: int, mixed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.engines.head._LOGITS", 2 * 30)  # two tokens at a time
     monkeypatch.setattr("harness.engines.head._KEPT", kept)  # all, or none
@@ -118,7 +119,8 @@ def test_the_head_in_chunks_is_a_log_softmax(
         leaves = [
             x.clone().requires_grad_(not frozen or x is hidden) for x in (hidden, weight, bias)
         ]
-        found = score(*leaves)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            found = score(*leaves)
         return found, list(torch.autograd.grad(found, [x for x in leaves if x.requires_grad], grad))
 
     ours, by_us = both(lambda h, w, b: target_logprobs(h, w, b, targets))
@@ -127,9 +129,13 @@ def test_the_head_in_chunks_is_a_log_softmax(
             nn.functional.linear(h, w, b).log_softmax(-1).gather(1, targets[:, None])[:, 0]
         )
     )
-    torch.testing.assert_close(ours, theirs)
+    close = {"rtol": 0.02, "atol": 0.02} if mixed else {}
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, theirs.float(), **close)
     for mine, its in zip(by_us, by_torch, strict=True):
-        torch.testing.assert_close(mine, its)
+        torch.testing.assert_close(mine, its, **close)
+    with torch.no_grad():
+        torch.testing.assert_close(target_logprobs(hidden, weight, bias, targets), ours, **close)
 
 
 def test_a_model_with_a_window_goes_row_by_row() -> None:
