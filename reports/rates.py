@@ -217,7 +217,7 @@ def _trace(ax: Axes, line: Line, shift: float) -> None:
     for point in line.points:
         x = point.iteration + shift
         if point.hollow:
-            ax.plot(x, point.value, marker, mfc="white", mec=colour, mew=2, zorder=4)
+            ax.plot(x, point.value, marker, mfc="white", mec=colour, mew=1.2, zorder=4)
             continue
         bars = [[point.value - point.ci95[0]], [point.ci95[1] - point.value]]
         ax.errorbar(x, point.value, bars, fmt=marker, color=colour, elinewidth=1.4, zorder=3)

@@ -188,9 +188,16 @@ def headline(runs: Sequence[RunRecord], comparison: Comparison | None) -> tuple[
     names: dict[Kind, list[str]] = {}
     for run, name in zip(runs, labels(runs), strict=True):
         names.setdefault(verdict(run, name).kind, []).append(name)
-    summary = ". ".join(f"{_SUMMARY[k]}: {', '.join(names[k])}" for k in _SUMMARY if k in names)
+    parts = [f"{_SUMMARY[k]}: {', '.join(names[k])}." for k in _SUMMARY if k in names]
+    tried = len(runs) - len(names.get("none", ()))
+    if tried > 1 and ("better" in names or "worse" in names):
+        parts.append(  # the union bound, since runs that share their start are not independent
+            f"By chance alone, at least one of {tried} such verdicts says better or worse in up to "
+            f"{min(100, 5 * tried)}% of cases."
+        )
+    summary = " ".join(parts)
     if comparison is None or not comparison.duels:
-        return (f"{summary}.",)
+        return (summary,)
     told = [
         f"{duel.better} is better than {duel.b if duel.better == duel.a else duel.a}"
         for duel in comparison.duels
@@ -198,7 +205,7 @@ def headline(runs: Sequence[RunRecord], comparison: Comparison | None) -> tuple[
     ]
     apart = "; ".join(told) if told else "no two of the runs are told apart"
     pairs = f"By paired differences over {plural(comparison.shared, 'shared prompt')}: {apart}."
-    return (f"{summary}.", pairs)
+    return (summary, pairs)
 
 
 def _against_opponent(run: RunRecord) -> str:

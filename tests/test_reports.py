@@ -212,7 +212,8 @@ def test_runs_are_compared_by_name(tmp_path: Path) -> None:
     assert "one's win rate against its start is 61.0%" in page.text
     assert "two's win rate against its start is 31.0%" in page.text
     assert (
-        "Better than the start beyond noise: one. Worse than the start beyond noise: two."
+        "Better than the start beyond noise: one. Worse than the start beyond noise: two. By "
+        "chance alone, at least one of 2 such verdicts says better or worse in up to 10% of cases."
     ) in page.text
     assert "Each interval belongs to one run" in page.text
     assert page.payload["runs"] == ["one", "two"]
