@@ -33,8 +33,8 @@ _MKL_LAGS = _mkl_lags()
 
 
 def use_onednn(model: nn.Module) -> None:
-    """Let the linear layers of `model`, in place, multiply by oneDNN where they can: float32 on a
-    CPU that torch was built with oneDNN for. Elsewhere they stay as they are."""
+    """Let the linear layers of `model`, in place, multiply by `product` where oneDNN can: float32
+    on a CPU that torch was built with oneDNN for. Elsewhere they stay as they are."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for module in model.modules():
@@ -43,7 +43,7 @@ def use_onednn(model: nn.Module) -> None:
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """left · rightᵀ of [n, k] and [m, k], by oneDNN where possible; not differentiable.
+    """left · rightᵀ of [n, k] and [m, k], by oneDNN where it is faster; not differentiable.
 
     Either may be a transpose. Other strides are copied: for them oneDNN has only reference code,
     which is a hundred times slower.
@@ -116,7 +116,7 @@ def _dense(matrix: Tensor) -> Tensor:
 
 
 def onednn_serves(x: Tensor, weight: Tensor) -> bool:
-    """Whether `product` goes by oneDNN: float32 on a CPU, outside of autocast."""
+    """Whether oneDNN can multiply these: float32 on a CPU, outside of autocast."""
     return (
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and x.device.type == "cpu"

@@ -37,8 +37,8 @@ def load_model(
 ) -> PreTrainedModel:
     """The causal language model of a folder, in evaluation mode.
 
-    `dtype` is float32 on a CPU and bfloat16 on a GPU unless given; a CPU multiplies by oneDNN, and
-    computes norms and gated layers by `fused`. Reads safetensors only and runs no code from the
+    `dtype` is float32 on a CPU and bfloat16 on a GPU unless given; a CPU multiplies as in `linear`,
+    and has norms and gated layers of `fused`. Reads safetensors only and runs no code from the
     folder.
     """
     import torch
